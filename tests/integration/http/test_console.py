@@ -9,6 +9,7 @@ import re
 import secrets
 import zlib
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -33,6 +34,7 @@ from ubr.application.audit.list_logs import ListLogsCommand
 from ubr.application.kernel.representations import RoleResult, UserResult
 from ubr.application.machines.log_in_machine import LogInMachineCommand
 from ubr.application.mail.list_mail import ListMailCommand
+from ubr.application.roles.assign_role import AssignRoleCommand
 from ubr.application.roles.create_role import CreateRoleCommand
 from ubr.application.roles.list_roles import ListRolesCommand
 from ubr.domain.actor import SYSTEM
@@ -336,6 +338,39 @@ async def test_users_are_disabled_together_and_it_is_undone(admin: Person, someb
     assert heading(undo) == "Enable, 7 users?"
     await admin.send("/console/bulk/run", **hidden(await admin.send("/console/bulk/run", **hidden(undo))))
     assert {(await found(admin, user.email)).status for user in made} == {"active"}
+
+
+@pytest.mark.parametrize(
+    ("act", "role"), [("disable", ""), ("enable", ""), ("assign", "editor"), ("unassign", "editor")]
+)
+async def test_an_undo_leaves_out_those_for_whom_nothing_changed(act: str, role: str, admin: Person) -> None:
+    await ubr_of(admin).create_role(CreateRoleCommand(name="editor", permissions=[]), actor=SYSTEM)
+    changed, same = [await create(admin, f"user{number}@example.org") for number in range(2)]
+    reverse = {"disable": "enable", "enable": "disable", "assign": "unassign", "unassign": "assign"}[act]
+    await bulk(admin, "/console/bulk/run", [same.id], act=act, role=role)
+    await bulk(admin, "/console/bulk/run", [changed.id], act=reverse, role=role)
+    before = [(user.status, user.roles) for user in [await found(admin, each.email) for each in (changed, same)]]
+    result = await bulk(admin, "/console/bulk/run", [changed.id, same.id], act=act, role=role)
+    assert "An undo leaves 1 user out" in result.text
+    assert notice(result).startswith("2 users ")
+    undo = await admin.send("/console/bulk", **hidden(result))
+    assert changed.email in undo.text
+    assert same.email not in undo.text
+    await admin.send("/console/bulk/run", **hidden(undo))
+    after = [(user.status, user.roles) for user in [await found(admin, each.email) for each in (changed, same)]]
+    assert after == before
+
+
+@pytest.mark.parametrize("act", ["assign", "unassign"])
+async def test_an_undo_gives_no_role_without_end_to_those_who_held_it_with_one(act: str, admin: Person) -> None:
+    await ubr_of(admin).create_role(CreateRoleCommand(name="editor", permissions=[]), actor=SYSTEM)
+    ada = await create(admin, ADA)
+    end = ada.created_at + timedelta(days=1)
+    command = AssignRoleCommand(user_id=ada.id, role="editor", expires_at=end)
+    await ubr_of(admin).assign_role(command, actor=SYSTEM)
+    result = await bulk(admin, "/console/bulk/run", [ada.id], act=act, role="editor")
+    assert "An undo leaves 1 user out" in result.text
+    assert not [each for each in Tags(result.text).of("input") if each["name"] == "act"]
 
 
 async def test_an_error_about_one_user_keeps_no_other_from_it(admin: Person) -> None:

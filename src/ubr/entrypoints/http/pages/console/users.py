@@ -21,6 +21,7 @@ from ubr.application.kernel.paging import MAX_LIMIT
 from ubr.application.kernel.representations import Page, UserResult
 from ubr.application.roles.assign_role import AssignRoleCommand
 from ubr.application.roles.list_roles import ListRolesCommand
+from ubr.application.roles.list_user_roles import ListUserRolesCommand
 from ubr.application.roles.unassign_role import UnassignRoleCommand
 from ubr.application.sessions.revoke_user_sessions import RevokeUserSessionsCommand
 from ubr.domain.accounts.user import UserStatus
@@ -51,14 +52,19 @@ _NAME: Final = re.compile(r"[0-9a-f]{16}")
 _FILTERS: Final = ("q", "role", "status", "sort", "cursor")
 
 Run = Callable[[Desk, UUID, str], Awaitable[object]]
+Look = Callable[[Desk, UUID, str], Awaitable[bool]]
 
 
 class BulkAct(msgspec.Struct, frozen=True, kw_only=True):
-    """An act upon several users. `undo` names the one that reverses it."""
+    """An act upon several users. `undo` names the one that reverses it.
+
+    `reversible` looks before the act, and is false for a user whose present state that one would not bring back.
+    """
 
     needs: Permission
     run: Run
     undo: str | None = None
+    reversible: Look | None = None
     ends_sessions: bool = False
     with_role: bool = False
 
@@ -66,6 +72,21 @@ class BulkAct(msgspec.Struct, frozen=True, kw_only=True):
 async def set_status(desk: Desk, user_id: UUID, status: UserStatus) -> None:
     command = UpdateUserCommand(user_id=user_id, changes=UserChanges(status=status))
     await desk.call.ubr.update_user(command, actor=desk.actor)
+
+
+async def _has_status(desk: Desk, user_id: UUID, status: UserStatus) -> bool:
+    user = await desk.call.ubr.get_user(GetUserCommand(user_id=user_id), actor=desk.actor)
+    return user.status is status
+
+
+async def _has_role(desk: Desk, user_id: UUID, role: str, *, without_end: bool) -> bool:
+    command = ListUserRolesCommand(user_id=user_id, limit=MAX_LIMIT)
+    grants = await desk.call.ubr.list_user_roles(command, actor=desk.actor)
+    return any(grant.role == role and not (without_end and grant.expires_at) for grant in grants.items)
+
+
+async def _lacks_role(desk: Desk, user_id: UUID, role: str) -> bool:
+    return not await _has_role(desk, user_id, role, without_end=False)
 
 
 async def end_sessions(desk: Desk, user_id: UUID) -> None:
@@ -86,12 +107,14 @@ BULK: Final[Mapping[str, BulkAct]] = {
         needs=USERS_WRITE,
         run=lambda desk, user_id, _: set_status(desk, user_id, UserStatus.DISABLED),
         undo="enable",
+        reversible=lambda desk, user_id, _: _has_status(desk, user_id, UserStatus.ACTIVE),
         ends_sessions=True,
     ),
     "enable": BulkAct(
         needs=USERS_WRITE,
         run=lambda desk, user_id, _: set_status(desk, user_id, UserStatus.ACTIVE),
         undo="disable",
+        reversible=lambda desk, user_id, _: _has_status(desk, user_id, UserStatus.DISABLED),
     ),
     "end-sessions": BulkAct(
         needs=SESSIONS_REVOKE,
@@ -102,12 +125,14 @@ BULK: Final[Mapping[str, BulkAct]] = {
         needs=ROLES_ASSIGN,
         run=assign,
         undo="unassign",
+        reversible=_lacks_role,
         with_role=True,
     ),
     "unassign": BulkAct(
         needs=ROLES_ASSIGN,
         run=unassign,
         undo="assign",
+        reversible=lambda desk, user_id, role: _has_role(desk, user_id, role, without_end=True),
         with_role=True,
     ),
 }
@@ -116,7 +141,8 @@ BULK: Final[Mapping[str, BulkAct]] = {
 class Bulk(msgspec.Struct, frozen=True, array_like=True):
     """An act upon several users on its way. `name` is that of the confirmed form: a repeat of it begins nothing.
 
-    Users are the bytes of their ids. A failure is a user and the place of its reason, or -1 for another reason.
+    Users are the bytes of their ids. A failure is a user and the place of its reason, or -1 for another reason. `kept`
+    are those of the successes that an undo leaves as they are.
     """
 
     name: str
@@ -126,6 +152,7 @@ class Bulk(msgspec.Struct, frozen=True, array_like=True):
     done: list[bytes] = []
     failed: list[tuple[bytes, int]] = []
     reasons: list[str] = []
+    kept: list[bytes] = []
 
 
 _BULK: Final = Kept("ubr-bulk", Bulk, seconds=_TEN_MINUTES)
@@ -209,6 +236,7 @@ class UsersDesk(PageController):
             role=bulk.role,
             rest=len(bulk.rest),
             done=[UUID(bytes=each) for each in bulk.done],
+            kept=len(bulk.kept),
             failed=[(UUID(bytes=each), _reason(desk, bulk, place)) for each, place in bulk.failed],
             undo=act.undo,
         )
@@ -244,17 +272,19 @@ def _begun(form: Form) -> Bulk:
 
 async def _continued(desk: Desk, bulk: Bulk) -> Bulk:
     """After the next few users. Each one counts on its own: an error of one keeps no other from it."""
-    done, failed, reasons = [*bulk.done], [*bulk.failed], [*bulk.reasons]
+    act, done, kept, failed, reasons = BULK[bulk.act], [*bulk.done], [*bulk.kept], [*bulk.failed], [*bulk.reasons]
     for user_id in bulk.rest[:PORTION]:
+        about = desk, UUID(bytes=user_id), bulk.role
         try:
-            await BULK[bulk.act].run(desk, UUID(bytes=user_id), bulk.role)
-            done.append(user_id)
+            reversible = act.reversible is None or await act.reversible(*about)
+            await act.run(*about)
+            (done if reversible else kept).append(user_id)
         except UbrError as error:
             reason = error.detail[:_MAX_REASON]
             if reason not in reasons and len(reasons) < _MAX_REASONS:
                 reasons.append(reason)
             failed.append((user_id, reasons.index(reason) if reason in reasons else _ANOTHER))
-    return msgspec.structs.replace(bulk, rest=bulk.rest[PORTION:], done=done, failed=failed, reasons=reasons)
+    return msgspec.structs.replace(bulk, rest=bulk.rest[PORTION:], done=done, kept=kept, failed=failed, reasons=reasons)
 
 
 def _reason(desk: Desk, bulk: Bulk, place: int) -> str:
