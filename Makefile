@@ -12,6 +12,7 @@ PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal
 # A few long tests, the longest first: each goes to the next free worker.
 PYTEST_SYSTEM := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist load --maxschedchunk 1
 PYTEST_LOWEST := $(VENV)-lowest/bin/python -m pytest -n $(TEST_WORKERS) --dist worksteal
+NO_BROWSER := --ignore-glob='*_in_a_browser.py' --ignore-glob='*_browser_example.py'
 PYTEST_ARGS ?=
 POSTGRES ?= 15 18
 
@@ -124,9 +125,9 @@ test-wheel: $(VENV)/.dev ## Build sdist and wheel, install the wheel in a new en
 
 # With PostgreSQL and Redis, because their libraries have floors too.
 .PHONY: test-lowest
-test-lowest: $(VENV)-lowest/.installed ## Run the unit and contract tests and a conversation with the oldest packages that ubr allows
+test-lowest: $(VENV)-lowest/.installed ## Run the tests of the units, contracts, HTTP and commands with the oldest packages that ubr allows
 	@status=0; \
-	$(PYTEST_LOWEST) tests/unit tests/contracts $(PYTEST_ARGS) || status=1; \
+	$(PYTEST_LOWEST) $(NO_BROWSER) tests/unit tests/contracts tests/integration/http tests/integration/cli $(PYTEST_ARGS) || status=1; \
 	$(PYTEST_LOWEST) -m "" -k "sqlite or process" tests/integration/http/test_conversation.py || status=1; \
 	exit $$status
 
