@@ -279,7 +279,7 @@ class UserFields(msgspec.Struct, frozen=True, eq=False):
             raise ValueError(f"There must be at most {MAX_FIELDS} fields")
         text = json.dumps([msgspec.structs.asdict(field) for field in fields]) if fields else ""
         made = cls(declared, hashlib.sha256(text.encode()).hexdigest()[:8] if text else "")
-        if (size := len(compact_json(made._claims(NO_VALUES)))) > MAX_CLAIMS_SIZE:
+        if (size := _claims_size(made._claims(NO_VALUES))) > MAX_CLAIMS_SIZE:
             raise ValueError(f"The defaults of fields in tokens have {size} bytes, and {MAX_CLAIMS_SIZE} are allowed")
         return made
 
@@ -365,17 +365,23 @@ class UserFields(msgspec.Struct, frozen=True, eq=False):
         Errors: `Invalid`.
         """
         claims = self._claims(values)
-        _check_bytes(_json_size(values), MAX_FIELDS_SIZE, "as JSON")
+        by_users = any(field.write is Access.USER for field in written)
+        self._check_room(values, _json_size, MAX_FIELDS_SIZE, "as JSON", by_users=by_users)
         if any(field.in_token for field in written):
-            _check_bytes(len(compact_json(claims)), MAX_CLAIMS_SIZE, "for tokens")
-        if not any(field.write is Access.USER for field in written):
-            return
+            self._check_room(claims, _claims_size, MAX_CLAIMS_SIZE, "for tokens", by_users=by_users)
         others = [field for field in self.declared.values() if field.write is not Access.USER]
-        if others:
+        if by_users and others:
             _check_bytes(_json_size(self._of_users(values)), MAX_FIELDS_SIZE // 2, "as JSON that users write")
-        if any(field.in_token for field in others):
-            size = len(compact_json(self._of_users(claims)))
-            _check_bytes(size, MAX_CLAIMS_SIZE // 2, "for tokens that users write")
+        if by_users and any(field.in_token for field in others):
+            _check_bytes(_claims_size(self._of_users(claims)), MAX_CLAIMS_SIZE // 2, "for tokens that users write")
+
+    def _check_room(
+        self, values: FieldValues, size_of: Callable[[FieldValues], int], most: int, what: str, *, by_users: bool
+    ) -> None:
+        own = self._of_users(values)
+        if not by_users and size_of(own) > most // 2:  # since an earlier declaration: others have the other half
+            values, most = {name: value for name, value in values.items() if name not in own}, most // 2
+        _check_bytes(size_of(values), most, what)
 
     def _of_users(self, values: FieldValues) -> FieldValues:
         """The values of the fields that users write."""
@@ -425,9 +431,14 @@ class UserFields(msgspec.Struct, frozen=True, eq=False):
         return any(field.in_token for field in self.declared.values())
 
     def claims(self, stored: FieldValues) -> dict[str, FieldValue]:
-        """The claims for a token. Without any if they are too long, as those of an earlier declaration may be."""
+        """The claims for a token. If they are too long, as those of an earlier declaration may be, without those that
+        users write, or without any.
+        """
         claims = self._claims(stored)
-        return claims if len(compact_json(claims)) <= MAX_CLAIMS_SIZE else {}
+        if _claims_size(claims) > MAX_CLAIMS_SIZE:
+            own = self._of_users(claims)
+            claims = {name: value for name, value in claims.items() if name not in own}
+        return claims if _claims_size(claims) <= MAX_CLAIMS_SIZE else {}
 
     def _claims(self, stored: FieldValues) -> dict[str, FieldValue]:
         found = {field.name: field.effective(stored) for field in self.declared.values() if field.in_token}
@@ -518,6 +529,10 @@ def _pointer(prefix: str, name: object) -> str:
 
 def _json_size(values: FieldValues) -> int:
     return len(json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def _claims_size(claims: FieldValues) -> int:
+    return len(compact_json(claims))
 
 
 def _check_bytes(size: int, most: int, what: str) -> None:

@@ -256,6 +256,22 @@ def test_what_users_write_keeps_no_one_else_from_writing() -> None:
     alone.created(full | {"own0": "x" * 1000, "own3": "x" * 1000}, Access.USER)
 
 
+def test_what_users_wrote_before_does_not_keep_others_from_writing_later() -> None:
+    later = UserFields.of(
+        field("string", "bio", most=1000, write=Access.USER, in_token=True),
+        field("strings", "links", most=50, write=Access.USER),
+        field("string", "plan", most=600, in_token=True),
+    )
+    before: FieldValues = {"bio": "x" * 1000, "links": ["x" * 100] * 29}
+    stored = later.changed(before, {"plan": "suspended"}, Access.ADMINS).values
+    assert later.claims(stored) == {"plan": "suspended"}
+    with pytest.raises(Invalid) as error:
+        later.changed(before, {"plan": "x" * 510}, Access.ADMINS)
+    assert flaws(error) == [("/fields", "has 521 bytes for tokens, and 512 at most are allowed")]
+    shorter = later.changed(stored, {"bio": "short", "links": None}, Access.USER).values
+    assert later.claims(shorter) == {"plan": "suspended", "bio": "short"}
+
+
 @pytest.mark.parametrize(
     ("level", "hidden"), [(Access.USER, {"since", "note"}), (Access.ADMINS, {"note"}), (Access.HOST, set())]
 )
