@@ -847,6 +847,15 @@ async def test_an_operator_has_a_look_of_their_own(tmp_path: Path) -> None:
         assert Tags(registration.text).of("img")[0]["src"] == links["icon"]
 
 
+async def test_the_title_of_an_error_is_escaped_once(tmp_path: Path) -> None:
+    (tmp_path / "fr.toml").write_text('[login]\ntitle = "S\'identifier & <entrer>"\n')
+    async with people(HttpOptions(pages=PageOptions(folder=tmp_path))) as somebody:
+        person = somebody()
+        await person.open("/login?language=fr")
+        answer = await person.send("/login", email=ADMIN, password="wrong")
+        assert "<title>Error: S&#39;identifier &amp; &lt;entrer&gt; · " in answer.text
+
+
 async def test_a_page_that_cannot_be_made_is_a_problem_and_no_secret(tmp_path: Path) -> None:
     (tmp_path / "login.html").write_text("{{ unknown_name }}")
     options = HttpOptions(pages=PageOptions(folder=tmp_path))

@@ -206,6 +206,13 @@ def test_an_operator_replaces_a_single_text(tmp_path: Path) -> None:
         ("fr.toml", "[login]\ntitle = 'a {brace'", "fr.toml cannot be read"),
         ("fr.toml", "[login]\nheading = 'a'", "login.heading, which no page uses"),
         ("fr.toml", "[failure]\nfield = '{label} {secret}'", "failure.field with secret"),
+        ("fr.toml", "[failure]\nfield = '{label} {}'", "failure.field with {}"),
+        (
+            "fr.toml",
+            "[details]\n'must have {n} characters' = 'doit avoir {m}'",
+            "details.must have {n} characters with m",
+        ),
+        ("fr.toml", "[details]\n'must have {n' = 'doit avoir {n}'", "fr.toml has details.must have {n: expected '}'"),
         ("French.toml", "", "not named after a language"),
     ],
 )

@@ -137,9 +137,9 @@ def _pattern(template: str) -> re.Pattern[str]:
 
 
 def parameters_of(message: Message) -> frozenset[str]:
-    """The names of the parameters of a text, in any of its forms."""
+    """The names of the parameters of a text, in any of its forms; empty for one without a name."""
     forms = (message,) if isinstance(message, str) else message.values()
-    return frozenset(name for form in forms for _, name, _, _ in Formatter().parse(form) if name)
+    return frozenset(name for form in forms for _, name, _, _ in Formatter().parse(form) if name is not None)
 
 
 # --- all languages ----------------------------------------------------------------------------------------------------
@@ -196,12 +196,17 @@ def _flat(table: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, Mes
 
 def _check(path: Path, own: Mapping[str, Message], known: Mapping[str, Message]) -> None:
     for key, message in own.items():
-        if key.partition(".")[0] in {DETAILS, PROBLEMS}:
+        section, _, english = key.partition(".")
+        if section == PROBLEMS:  # their titles have no parameters
             continue
-        if key not in known:
+        if section != DETAILS and key not in known:
             raise BrokenWords(f"{path.name} has {key}, which no page uses")
-        if unknown := parameters_of(message) - parameters_of(known[key]):
-            raise BrokenWords(f"{path.name} has {key} with {min(unknown)}, which that text does not have")
+        try:
+            unknown = parameters_of(message) - parameters_of(english if section == DETAILS else known[key])
+        except ValueError as error:
+            raise BrokenWords(f"{path.name} has {key}: {error}") from None
+        if unknown:
+            raise BrokenWords(f"{path.name} has {key} with {min(unknown) or '{}'}, which that text does not have")
 
 
 def preferred(languages: Iterable[str], chosen: str | None, accepted: bytes) -> str:
