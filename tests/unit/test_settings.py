@@ -870,6 +870,9 @@ def test_all_addresses_are_no_address_to_open(host: str, found: str) -> None:
     [sentence] = unclear_addresses(settings)
     assert sentence.startswith(f"UBR_HOST is {host}, which browsers cannot open: links name {found},")
     assert not unclear_addresses(Settings.from_env({"UBR_HOST": host, "UBR_PUBLIC_URL": "http://192.0.2.7"}))
+    own = f"http://[{host}]" if ":" in host else f"http://{host}:8000"
+    [sentence] = unclear_addresses(Settings.from_env({"UBR_HOST": host, "UBR_PUBLIC_URL": own}))
+    assert sentence.startswith(f"UBR_PUBLIC_URL is {own}, which browsers cannot open")
 
 
 def test_a_cookie_that_browsers_drop_is_announced() -> None:

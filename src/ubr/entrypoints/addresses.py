@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ubr.settings import Settings
+from urllib.parse import urlsplit
+
+from ubr.settings import WILDCARDS, Settings
 
 
 def unclear_addresses(settings: Settings) -> list[str]:
@@ -18,5 +20,9 @@ def unclear_addresses(settings: Settings) -> list[str]:
         found.append(
             f"UBR_HOST is {settings.host}, which browsers cannot open: links name {settings.address}, which only this "
             "machine finds. Set UBR_PUBLIC_URL to the address that browsers use."
+        )
+    if urlsplit(settings.public_url or "").hostname in WILDCARDS:
+        found.append(
+            f"UBR_PUBLIC_URL is {settings.public_url}, which browsers cannot open: set it to the address that they use."
         )
     return found
