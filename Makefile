@@ -4,10 +4,10 @@
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
-# More workers than the two cores of CI, because tests often wait for a server. Each worker starts with consecutive
+# More workers than the two cores of CI, because tests often wait for a server; each collects all tests. Each worker starts with consecutive
 # tests, so that only one worker makes the shared fixtures of a module. A worker that is done takes half of the
 # remaining tests of another one.
-TEST_WORKERS ?= 4
+TEST_WORKERS ?= 3
 PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal
 # A few long tests, the longest first: each goes to the next free worker.
 PYTEST_SYSTEM := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist load --maxschedchunk 1

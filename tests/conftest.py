@@ -2,8 +2,10 @@
 
 import gc
 from collections.abc import Callable
+from functools import lru_cache
 
 import pytest
+import zxcvbn
 from hypothesis import settings
 
 from tests.support.event_loop import Loop
@@ -11,6 +13,9 @@ from tests.support.room import give_room
 from ubr.adapters.sql.migrations import upgrade
 
 give_room()
+
+# Thousands of tests set the same few passwords, and an estimate takes milliseconds. It depends on the password alone.
+zxcvbn.zxcvbn = lru_cache(maxsize=4096)(zxcvbn.zxcvbn)  # type: ignore[assignment]
 
 # How long an example takes says more of the machine than of the code. `make test-long` tries more of them.
 settings.register_profile("ubr", deadline=None, max_examples=30)
