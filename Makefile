@@ -4,13 +4,14 @@
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
-# More workers than the two cores of CI, because tests often wait for a server; each collects all tests. Each worker starts with consecutive
-# tests, so that only one worker makes the shared fixtures of a module. A worker that is done takes half of the
-# remaining tests of another one.
+# More workers than the two cores of CI, because tests often wait for a server; but each worker collects all tests. Each
+# starts with consecutive tests, so that only one makes the shared fixtures of a module. A worker that is done takes half
+# of the remaining tests of another one.
 TEST_WORKERS ?= 3
 PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal
-# A few long tests, the longest first: each goes to the next free worker.
-PYTEST_SYSTEM := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist load --maxschedchunk 1
+# A few long tests, which wait more, the longest first: each goes to the next free worker.
+SYSTEM_WORKERS ?= 4
+PYTEST_SYSTEM := $(BIN)/python -m pytest -n $(SYSTEM_WORKERS) --dist load --maxschedchunk 1
 PYTEST_LOWEST := $(VENV)-lowest/bin/python -m pytest -n $(TEST_WORKERS) --dist worksteal
 NO_BROWSER := --ignore-glob='*_in_a_browser.py' --ignore-glob='*_browser_example.py'
 PYTEST_ARGS ?=

@@ -29,7 +29,7 @@ from ubr.events import EventResult
 
 pytestmark = [pytest.mark.anyio, pytest.mark.system]
 
-ACTS: Final = HOST_ACTS or 200
+ACTS: Final = HOST_ACTS or 100
 PREFIX: Final = "act-"
 BATCH: Final = 200
 ENTRIES: Final = {

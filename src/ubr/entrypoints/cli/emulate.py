@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from dataclasses import fields, replace
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import rich_click as click
 
-from ubr.entrypoints.cli.output import Refused, print_json
+from ubr.entrypoints.cli.output import ExitCode, Refused, print_json
 from ubr.settings import MEMORY, LoginRateLimit, RateLimit, Settings
 
 if TYPE_CHECKING:
@@ -73,6 +75,20 @@ def emulate(
         asyncio.run(_serve(emulator, settings, open_to_others=not address.is_loopback))
     except WrongState as error:
         raise Refused(str(error)) from None
+    _leave()
+
+
+def _leave() -> NoReturn:
+    """End the process without ending the interpreter.
+
+    A thread of the stopped server may be about to call Python. In an interpreter that ends meanwhile, that aborts the
+    process.
+    """
+    from ubr.entrypoints.http.log_lines import OUTPUT
+
+    OUTPUT.flush()
+    sys.stdout.flush()
+    os._exit(ExitCode.OK)
 
 
 def settings_of(host: str, port: int, *, limits: bool) -> Settings:
