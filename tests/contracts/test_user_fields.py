@@ -35,7 +35,8 @@ from ubr import (
 from ubr.adapters.sql.migrations import upgrade
 from ubr.application.ports.accounts import UserFilter
 from ubr.application.ports.unit_of_work import UnitOfWork
-from ubr.domain.accounts.user_fields import FieldState, Term, Terms
+from ubr.domain.accounts.user_field import Term, Terms
+from ubr.domain.accounts.user_fields import FieldState
 from ubr.domain.actor import SYSTEM as SERVICE
 from ubr.domain.ids import UserId
 from ubr.testing import TINY_HASHING, in_memory

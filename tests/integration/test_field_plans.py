@@ -25,7 +25,7 @@ from ubr.adapters.sql.user_search import Effort
 from ubr.application.ports.accounts import UserFilter, UserSort
 from ubr.domain.accounts.search import Prefix
 from ubr.domain.accounts.user import UserStatus
-from ubr.domain.accounts.user_fields import Term
+from ubr.domain.accounts.user_field import Term
 from ubr.domain.roles.role import RoleName
 
 pytestmark = pytest.mark.anyio

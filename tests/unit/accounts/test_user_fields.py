@@ -44,7 +44,7 @@ from ubr.application.accounts.request_password_reset import RequestPasswordReset
 from ubr.application.kernel.field_declarations import declared_by, declared_in, typed
 from ubr.application.machines.create_machine import CreateMachineCommand
 from ubr.bootstrap.user_fields import user_fields_of
-from ubr.domain.accounts.user_fields import Access, FieldKind
+from ubr.domain.accounts.user_field import Access, FieldKind
 from ubr.settings import Settings, WrongSetting
 from ubr.testing import TINY_HASHING, Double, delivered, in_memory
 from ubr.verifier.tokens import TokenReader

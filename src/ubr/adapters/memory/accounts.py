@@ -16,7 +16,7 @@ from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.one_time_link import EVER, UNDO_LIFETIME, LinkKind, OneTimeLink
 from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.accounts.user import User, UserSummary
-from ubr.domain.accounts.user_fields import FieldValues, Terms
+from ubr.domain.accounts.user_field import FieldValues, Terms
 from ubr.domain.errors import EmailTaken, RoleNotFound, UserNotFound
 from ubr.domain.events import Event
 from ubr.domain.ids import TokenDigest, UserId

@@ -33,7 +33,7 @@ from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.one_time_link import UNDO_LIFETIME, LinkKind, OneTimeLink
 from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.accounts.user import User, UserKind, UserStatus, UserSummary
-from ubr.domain.accounts.user_fields import NO_VALUES, FieldValues, Terms
+from ubr.domain.accounts.user_field import NO_VALUES, FieldValues, Terms
 from ubr.domain.errors import EmailTaken
 from ubr.domain.ids import TokenDigest, UserId
 from ubr.domain.roles.grant import Grants

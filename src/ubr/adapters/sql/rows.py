@@ -33,7 +33,7 @@ from ubr.domain.accounts.one_time_link import LinkKind, OneTimeLink
 from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.accounts.search import name_key
 from ubr.domain.accounts.user import User, UserKind, UserStatus, UserSummary
-from ubr.domain.accounts.user_fields import NO_VALUES, Term
+from ubr.domain.accounts.user_field import NO_VALUES, Term
 from ubr.domain.ids import UserId
 from ubr.domain.keys.signing_key import SigningKey
 from ubr.domain.machines.key import MachineKey

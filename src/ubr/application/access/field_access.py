@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ubr.application.access.authorization import Authority
-from ubr.domain.accounts.user_fields import Access
+from ubr.domain.accounts.user_field import Access
 from ubr.domain.actor import Actor, System
 from ubr.domain.roles.permissions import USERS_READ, USERS_WRITE, Permission
 

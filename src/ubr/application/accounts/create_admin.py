@@ -16,7 +16,8 @@ from ubr.application.sessions.termination import end_sessions
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import check_password
 from ubr.domain.accounts.user import User
-from ubr.domain.accounts.user_fields import NO_FIELDS, Access, UserFields
+from ubr.domain.accounts.user_field import Access
+from ubr.domain.accounts.user_fields import NO_FIELDS, UserFields
 from ubr.domain.actor import System
 from ubr.domain.errors import EmailTaken, Forbidden, TransactionConflict, UserNotFound
 from ubr.domain.ids import UserId

@@ -31,7 +31,8 @@ from ubr.application.protection.rate_limits import RateLimiter
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import check_password
 from ubr.domain.accounts.user import MAX_FULL_NAME_LENGTH, User
-from ubr.domain.accounts.user_fields import NO_FIELDS, Access, UserFields
+from ubr.domain.accounts.user_field import Access
+from ubr.domain.accounts.user_fields import NO_FIELDS, UserFields
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import Invalid, RegistrationClosed
 from ubr.domain.ids import UserId

@@ -14,7 +14,8 @@ from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get
 import msgspec
 from msgspec import NODEFAULT, UNSET, Meta, Struct, UnsetType
 
-from ubr.domain.accounts.user_fields import ACCESS, FieldKind, FieldValue, UserField, UserFields
+from ubr.domain.accounts.user_field import ACCESS, FieldKind, FieldValue, UserField
+from ubr.domain.accounts.user_fields import UserFields
 
 F = TypeVar("F")
 
@@ -43,21 +44,26 @@ class FieldRules(Struct, frozen=True, kw_only=True):
             raise ValueError(f"A field is read and written by one of {', '.join(ACCESS)}")
 
 
-class _FileField(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+def _of(rules: FieldRules) -> dict[str, Any]:
+    """The rules as arguments of `UserField`."""
+    return {
+        "searchable": rules.searchable,
+        "in_token": rules.in_token,
+        "read": ACCESS[rules.read],
+        "write": ACCESS[rules.write],
+    }
+
+
+class _FileField(FieldRules, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A field in a JSON file."""
 
     name: str
     type: FieldKind
-    description: str | None = None
     required: bool = False
     default: FieldValue | None = None
     min: int | None = None
     max: int | None = None
     choices: tuple[str, ...] = ()
-    searchable: bool = False
-    in_token: bool = False
-    read: Level = "user"
-    write: Level = "admins"
 
 
 class _File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -84,10 +90,7 @@ def declared_in(text: bytes) -> UserFields:
                     least=each.min,
                     most=each.max,
                     choices=each.choices,
-                    searchable=each.searchable,
-                    in_token=each.in_token,
-                    read=ACCESS[each.read],
-                    write=ACCESS[each.write],
+                    **_of(each),
                 )
                 for each in file.fields
             )
@@ -178,10 +181,7 @@ def _field(name: str, hint: Any, default: Any) -> UserField:
         least=None if least is None else int(least),
         most=None if most is None else int(most),
         choices=choices,
-        searchable=rules.searchable,
-        in_token=rules.in_token,
-        read=ACCESS[rules.read],
-        write=ACCESS[rules.write],
+        **_of(rules),
     )
 
 

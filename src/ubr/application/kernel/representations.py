@@ -18,7 +18,8 @@ from ubr.application.kernel.field_declarations import typed
 from ubr.application.kernel.fields import EXAMPLE_EMAIL, EXAMPLE_ID, Id, RefreshTokenStr, Timestamp, example
 from ubr.application.ports.unit_of_work import Transaction
 from ubr.domain.accounts.user import User, UserKind, UserStatus, UserSummary
-from ubr.domain.accounts.user_fields import NO_FIELDS, Access, FieldView
+from ubr.domain.accounts.user_field import Access
+from ubr.domain.accounts.user_fields import NO_FIELDS, FieldView
 from ubr.domain.audit.checkpoint import Checkpoint, Note
 from ubr.domain.audit.entry import SESSION, LogEntry
 from ubr.domain.concealed import Concealed

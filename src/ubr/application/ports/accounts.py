@@ -18,7 +18,7 @@ from ubr.domain.accounts.one_time_link import LinkKind, OneTimeLink
 from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.accounts.search import Prefix
 from ubr.domain.accounts.user import User, UserStatus, UserSummary
-from ubr.domain.accounts.user_fields import FieldValues, Term, Terms
+from ubr.domain.accounts.user_field import FieldValues, Term, Terms
 from ubr.domain.ids import TokenDigest, UserId
 from ubr.domain.roles.role import RoleName
 

@@ -26,7 +26,8 @@ from ubr.domain.accounts.events import (
     UserUpdated,
 )
 from ubr.domain.accounts.passwords import PasswordHash
-from ubr.domain.accounts.user_fields import NO_STATE, NO_VALUES, FieldState, FieldValues, Terms, changed_names
+from ubr.domain.accounts.user_field import NO_VALUES, FieldValues, Terms
+from ubr.domain.accounts.user_fields import NO_STATE, FieldState, changed_names
 from ubr.domain.event_kinds import Event
 from ubr.domain.ids import RoleId, UserId
 from ubr.domain.roles.errors import BuiltInRole, TooManyRoles

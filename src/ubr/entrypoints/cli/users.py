@@ -66,7 +66,7 @@ def show(*, account: str, json: bool) -> None:
     settings = Settings.from_env()
     import asyncio
 
-    from ubr.domain.accounts.user_fields import as_words
+    from ubr.domain.accounts.user_field import as_words
 
     user, roles, login = asyncio.run(_show(settings, account))
     if json:

@@ -6,19 +6,21 @@ from typing import Any
 
 import pytest
 
+from ubr.domain.accounts.user_field import (
+    Access,
+    FieldKind,
+    FieldValues,
+    Term,
+    UserField,
+    as_words,
+)
 from ubr.domain.accounts.user_fields import (
     MAX_CLAIMS_SIZE,
     MAX_FIELDS,
     MAX_FIELDS_SIZE,
     NO_FIELDS,
-    Access,
-    FieldKind,
     FieldState,
-    FieldValues,
-    Term,
-    UserField,
     UserFields,
-    as_words,
     changed_names,
 )
 from ubr.domain.errors import Invalid

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ubr.application.kernel.fields import NO_CONTROLS
-from ubr.domain.accounts.user_fields import Access, FieldKind, UserField, UserFields
+from ubr.domain.accounts.user_field import Access, FieldKind, UserField
+from ubr.domain.accounts.user_fields import UserFields
 from ubr.entrypoints.http.query import FIELD
 
 _RESULTS: Final = ("UserResult", "MeResult")

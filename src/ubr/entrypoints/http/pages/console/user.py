@@ -23,7 +23,7 @@ from ubr.application.roles.list_user_roles import ListUserRolesCommand
 from ubr.application.sessions.list_sessions import ListSessionsCommand
 from ubr.application.sessions.revoke_session import RevokeSessionCommand
 from ubr.domain.accounts.user import UserStatus
-from ubr.domain.accounts.user_fields import as_words
+from ubr.domain.accounts.user_field import as_words
 from ubr.domain.errors import ReauthenticationRequired, UbrError
 from ubr.domain.roles.permissions import (
     LOGS_READ,
