@@ -237,11 +237,14 @@ class Verifier:
 
     async def _keys_newer_than(self, moment: float) -> bool:
         """True if the keys were read at this moment or later, or can be read now. One read runs at a time."""
-        if self._keys_read is not None and self._keys_read >= moment:
-            return True
-        reading = self._begin_to_read_keys()
-        await asyncio.wait([reading])  # awaiting the task itself would cancel the caller if the task is cancelled
-        return not reading.cancelled() and reading.result()
+        while self._keys_read is None or self._keys_read < moment:
+            dropped = self._keys_dropped
+            reading = self._begin_to_read_keys()
+            await asyncio.wait([reading])  # awaiting the task itself would cancel the caller if the task is cancelled
+            # A read that was overtaken by a gap in the feed says nothing about ubr: read again.
+            if dropped == self._keys_dropped and (reading.cancelled() or not reading.result()):
+                return False
+        return True
 
     def _begin_to_read_keys(self) -> asyncio.Task[bool]:
         if self._reading is None or self._reading.done():

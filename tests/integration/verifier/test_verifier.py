@@ -445,6 +445,36 @@ async def test_a_key_that_was_revoked_in_another_history_is_good_no_more(
     assert await here.refuses(everything)
 
 
+@dataclass
+class Held(Way):
+    """Answers of these paths are held back until their event."""
+
+    held: dict[str, asyncio.Event] = field(default_factory=dict)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        answer = await super().handle_async_request(request)
+        if (released := self.held.get(request.url.path)) is not None:
+            await released.wait()
+        return answer
+
+
+async def test_keys_that_are_dropped_while_they_are_read_are_read_again(service: Service) -> None:
+    """The first answer of the feed drops what was read before it. That is no reason to refuse who asks meanwhile."""
+    assert service.ubr is not None
+    feed, keys = asyncio.Event(), asyncio.Event()
+    way = Held(service, held={"/api/revocations": feed, "/.well-known/jwks.json": keys})
+    await service.register("reader@example.org")
+    tokens = await service.logged_in("reader@example.org")
+    async with make_verifier(service, way, await make_follower(service.ubr), elapsed=Ticks(), patience=0.1) as verifier:
+        verifier._patience = 60  # noqa: SLF001 - only the start may be short
+        verifying = asyncio.create_task(verifier.verify(tokens["access_token"]))
+        await until(lambda: asyncio.sleep(0, way.count("jwks.json") == 1))
+        feed.set()
+        await until(lambda: asyncio.sleep(0, way.count("jwks.json") == 2))
+        keys.set()
+        assert (await verifying).user_id == UUID(tokens["user"]["id"])
+
+
 async def test_a_key_that_has_retired_is_good_no_more_after_a_while(here: Beside) -> None:
     assert here.service.clock is not None
     tokens = await here.signed_in()
