@@ -107,6 +107,11 @@ test-rights: export RIGHTS_ACTS ?= 100000
 test-rights: $(VENV)/.dev ## Do 100,000 random acts with random rights on each store (RIGHTS_ACTS=… for another number)
 	@$(PYTEST) -o faulthandler_timeout=0 tests/integration/test_rights.py $(PYTEST_ARGS)
 
+.PHONY: bench
+bench: BASE ?= HEAD
+bench: $(VENV)/.dev ## Compare the costs of the working tree with those of a commit, layer by layer (BASE=… for the commit)
+	@$(BIN)/python -m bench.compare $(BENCH_ARGS) $(BASE)
+
 .PHONY: test-upgrade
 test-upgrade: $(VENV)/.dev ## Run the previous version beside this one on the new schema (UBR_PREVIOUS=… for a commit)
 	@$(BIN)/python -m pytest -m long -s -o faulthandler_timeout=7200 tests/integration/production/test_previous_version.py $(PYTEST_ARGS)
