@@ -19,7 +19,7 @@ import httpx
 import uvloop
 from sqlalchemy import text
 
-from bench.load_sessions import _ID
+from bench.load_sessions import ID
 from ubr import SYSTEM, Application, AssignRoleCommand, CreateUserCommand, ListLogsCommand, Settings, connect
 from ubr.adapters.sql import ConnectionLimits, make_engine
 from ubr.application.roles.create_role import CreateRoleCommand
@@ -34,7 +34,7 @@ EMAIL: Final = "admin@example.org"
 PASSWORD: Final = "correct horse battery staple"
 _LIMITS: Final = ConnectionLimits(connections=1, statement=3600.0, lock=60.0)
 _BEGAN: Final = "timestamptz '2020-01-01 12:00+00' + n * interval '1 second'"
-_USER: Final = _ID.format(moment=f"({_BEGAN})", seed="'console' || n")
+_USER: Final = ID.format(moment=f"({_BEGAN})", seed="'console' || n")
 
 _LOAD: Final = (
     f"""
@@ -53,7 +53,7 @@ FROM generate_series(1, CAST(:users AS int)) AS n WHERE n % 10 = 0
     f"""
 INSERT INTO logs (id, format, level, action, message, timestamp, actor_id, target_type, target_id, request_id_given,
     data, salt)
-SELECT {_ID.format(moment="t", seed="'entry' || n")}, 1, CASE WHEN n % 4 = 0 THEN 'warning' ELSE 'info' END,
+SELECT {ID.format(moment="t", seed="'entry' || n")}, 1, CASE WHEN n % 4 = 0 THEN 'warning' ELSE 'info' END,
     CASE n % 4 WHEN 0 THEN 'session.login_failed' WHEN 1 THEN 'session.revoked' ELSE 'session.opened' END,
     'A text', t, {_USER}, 'user', CAST({_USER} AS text), false, '{{"reason":"wrong_password"}}', '\\x00'::bytea
 FROM generate_series(1, CAST(:users AS int)) AS n,

@@ -25,14 +25,14 @@ _PORTION: Final = 100_000
 _LIMITS: Final = ConnectionLimits(connections=1, statement=3600.0, lock=60.0)
 
 # As ubr makes ids: the first 48 bits are the milliseconds since 1970 (RFC 9562, 5.7), so they are in order of time.
-_ID: Final = (
+ID: Final = (
     "(lpad(to_hex((extract(epoch FROM {moment}) * 1000)::bigint), 12, '0') || '7'"
     " || substr(md5({seed}), 1, 3) || '8' || substr(md5({seed}), 4, 15))::uuid"
 )
 
 _USERS: Final = f"""
 INSERT INTO users (id, email, email_key, status, email_verified, created_at, updated_at, security_version, version)
-SELECT {_ID.format(moment="m", seed="'user' || n")}, 'user' || n || '@example.org', 'user' || n || '@example.org',
+SELECT {ID.format(moment="m", seed="'user' || n")}, 'user' || n || '@example.org', 'user' || n || '@example.org',
     'active', true, m, m, 1, 1
 FROM generate_series(1, CAST(:users AS int)) AS n, (VALUES (timestamptz '2020-01-01 12:00+00')) AS moments (m)
 ON CONFLICT DO NOTHING
@@ -46,8 +46,8 @@ _ENDED: Final = (
 
 _SESSIONS: Final = f"""
 INSERT INTO sessions (id, user_id, created_at, last_seen_at, idle_expires_at, expires_at, ip, user_agent)
-SELECT {_ID.format(moment="ended - interval '90 days'", seed="'session' || n")},
-    {_ID.format(moment="timestamptz '2020-01-01 12:00+00'", seed="'user' || (n % CAST(:users AS int) + 1)")},
+SELECT {ID.format(moment="ended - interval '90 days'", seed="'session' || n")},
+    {ID.format(moment="timestamptz '2020-01-01 12:00+00'", seed="'user' || (n % CAST(:users AS int) + 1)")},
     ended - interval '90 days', ended - interval '80 days', ended - interval '66 days', ended,
     '2001:db8::1', 'a browser'
 FROM generate_series(CAST(:first AS int), CAST(:last AS int)) AS n,
@@ -57,7 +57,7 @@ FROM generate_series(CAST(:first AS int), CAST(:last AS int)) AS n,
 _TOKENS: Final = f"""
 INSERT INTO refresh_tokens (digest, session_id, issued_at, spent_at)
 SELECT sha256(('token' || n || '/' || generation)::bytea),
-    {_ID.format(moment="ended - interval '90 days'", seed="'session' || n")}, ended - interval '90 days',
+    {ID.format(moment="ended - interval '90 days'", seed="'session' || n")}, ended - interval '90 days',
     CASE WHEN generation < CAST(:tokens AS int) THEN ended - interval '80 days' END
 FROM generate_series(CAST(:first AS int), CAST(:last AS int)) AS n,
     generate_series(1, CAST(:tokens AS int)) AS generation,
