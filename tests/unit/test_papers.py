@@ -47,6 +47,10 @@ HELD = {
     ("docs/architecture.md", "mermaid"): "unit/test_docs.py::test_the_pages_are_current",
     ("docs/architecture.md", ""): "unit/test_papers.py::test_the_rooms_are_the_folders",
     ("docs/audit.md", "sh"): "integration/test_docs_programs.py::test_the_commands_of_the_audit_log",
+    (
+        "docs/audit.md",
+        "sql",
+    ): "integration/cli/test_database_privileges.py::test_an_auditor_verifies_the_log_without_a_secret",
     ("docs/audit.md", ""): "unit/test_papers.py::test_the_checkpoint_has_the_form_of_one",
     ("docs/browsers.md", "js"): "integration/http/test_browser_recipe.py::test_tabs_refresh_once_and_end_together",
     ("docs/failed-logins.md", "sh"): "integration/test_docs_programs.py::test_the_commands_about_users",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import ssl
+from collections.abc import Iterable
 from typing import Final
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -15,7 +16,6 @@ _OF_STATES: Final = {
     "28000": "The database rejects this role: it does not exist there, or must not connect from this machine",
     "28P01": "The database rejects the password of this role",
     "3D000": "The server has no database of this name",
-    "42501": "The role lacks a privilege that this requires, such as the one to create tables",
     "53100": "The disk of the database is full",
     "53200": "The database server is out of memory",
     "53300": "The database has no connection left for this role",
@@ -53,6 +53,18 @@ def of_state(state: str, message: str = "") -> str | None:
     if state == "28000" and ("no encryption" in message or "SSL off" in message):
         return _TLS_DEMANDED
     return _OF_STATES.get(state)
+
+
+def of_denial(message: str, tables: Iterable[str]) -> str:
+    """The sentence for a missing privilege. `message` may be in any language, but contains the name of the table."""
+    words = set(re.findall(r"\w+", message))
+    for name in tables:
+        if name in words:
+            return (
+                f"The database role lacks a privilege on the table {name}: `ubr migrate` with "
+                "UBR_MIGRATION_DATABASE_URL grants the service what it needs"
+            )
+    return "The database role lacks a privilege that this requires, such as the one to create tables"
 
 
 def of_sqlite(name: str) -> str | None:

@@ -239,16 +239,9 @@ def _of_state(state: str, message: str, *, lost: bool) -> UbrError | None:
         return SqlTooSlow(f"{reason}: {_SLOW_STATES[state]}")
     if state in _LOST_STATEMENTS:
         return SqlUnavailable(reason, _LOST)
+    if state == "42501":
+        return SqlUnavailable(reason, causes.of_denial(message, [*metadata.tables, "alembic_version"]))
     if state[:2] in _UNAVAILABLE_CLASSES or state in _UNAVAILABLE_STATES or lost:
         return SqlUnavailable(reason, causes.of_state(state, message))
     return None
 
-
-def explained(error: BaseException) -> UbrError | None:
-    """Like `translated`, for the start of a process: a missing privilege is then an operator's error, not a bug."""
-    if (meaning := translated(error)) is not None:
-        return meaning
-    state = _state(_of_driver(error))
-    if state == "42501":
-        return SqlUnavailable(f"sqlstate {state}", causes.of_state(state))
-    return None

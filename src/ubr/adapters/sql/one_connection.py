@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ubr.adapters.sql.engine import ConnectionLimits, make_engine
-from ubr.adapters.sql.errors import explained
+from ubr.adapters.sql.errors import translated
 
 
 @asynccontextmanager
@@ -22,7 +22,7 @@ async def connected(url: str, limits: ConnectionLimits, *, schema: str | None = 
         async with engine.connect() as connection:
             yield connection
     except Exception as error:
-        if (meaning := explained(error)) is not None:
+        if (meaning := translated(error)) is not None:
             raise meaning from None
         raise
     finally:

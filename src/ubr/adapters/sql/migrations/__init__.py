@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ubr.adapters.sql.database_grants import authenticated_by_iam, grants
 from ubr.adapters.sql.engine import ConnectionLimits, make_engine, normal_url, sqlite_engine
-from ubr.adapters.sql.errors import SqlUnavailable, explained
+from ubr.adapters.sql.errors import SqlUnavailable, translated
 from ubr.adapters.sql.migrations.effects import Effects
 from ubr.adapters.sql.migrations.schema import Place, check_server, create_unless_exists, find_place, prepare_place
 from ubr.adapters.sql.one_connection import connected
@@ -187,7 +187,7 @@ async def _run(url: str, wait: float, schema: str | None, doing: Callable[[Conne
         async with _alone(url, wait, schema) as connection:
             return await connection.run_sync(doing)
     except Exception as error:
-        if (meaning := explained(error)) is not None:
+        if (meaning := translated(error)) is not None:
             raise meaning from None
         raise
 

@@ -61,7 +61,9 @@ def find_place(connection: Connection, schema: str | None) -> Place:
     """The place of the tables; if there are none yet, the place where they will be created. Errors: `ForeignTables`."""
     if connection.dialect.name != "postgresql":
         return _at(connection, None) or _free(connection, None)
-    candidates = [schema] if schema else connection.execute(select(func.current_schemas(False))).scalar_one()
+    # The default schema is not among the current ones if the role must not use it.
+    current = select(func.current_schemas(False))
+    candidates = [schema] if schema else [*connection.execute(current).scalar_one(), _NEW]
     for each in candidates:
         if (place := _at(connection, each)) is not None:
             return place
@@ -106,9 +108,16 @@ def _revisions(schema: str | None) -> Select[str]:
 
 
 def _at(connection: Connection, schema: str | None) -> Place | None:
-    """The place in this schema; None if it has no tables of ubr."""
+    """The place in this schema; None if it has no tables of ubr.
+
+    Errors: `SqlUnavailable` if the role must not use the schema.
+    """
     if not set(inspect(connection).get_table_names(schema=schema)) >= _OURS:
         return None
+    if schema is not None and not connection.execute(select(func.has_schema_privilege(schema, "USAGE"))).scalar_one():
+        raise SqlUnavailable(
+            "sqlstate 42501", f"The database role may not use the schema {schema}, which has the tables of ubr"
+        )
     return Place(schema=schema, revision=connection.execute(_revisions(schema)).scalar())
 
 
