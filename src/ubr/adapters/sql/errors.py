@@ -94,6 +94,8 @@ _SLOW_STATES: Final = {
     "55P03": "lock_timeout",
     "57014": "statement_timeout, or cancelled by an administrator",
 }
+MISSING_PRIVILEGE: Final = "sqlstate 42501"
+"""The reason of a `SqlUnavailable`."""
 _CONFLICT_STATES: Final = {
     "40001",  # serialization failure
     "40P01",  # deadlock
@@ -239,9 +241,8 @@ def _of_state(state: str, message: str, *, lost: bool) -> UbrError | None:
         return SqlTooSlow(f"{reason}: {_SLOW_STATES[state]}")
     if state in _LOST_STATEMENTS:
         return SqlUnavailable(reason, _LOST)
-    if state == "42501":
+    if reason == MISSING_PRIVILEGE:
         return SqlUnavailable(reason, causes.of_denial(message, [*metadata.tables, "alembic_version"]))
     if state[:2] in _UNAVAILABLE_CLASSES or state in _UNAVAILABLE_STATES or lost:
         return SqlUnavailable(reason, causes.of_state(state, message))
     return None
-

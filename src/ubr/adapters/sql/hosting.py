@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.engine import Mode
+from ubr.adapters.sql.errors import MISSING_PRIVILEGE, SqlUnavailable
 from ubr.adapters.sql.hosted_drivers import CLOSED, FAILED, HostedDriver, HostedPostgresqlDriver, HostedSqliteDriver
 from ubr.adapters.sql.rate_limit_store import SqlRateLimitStore
 from ubr.adapters.sql.revocation import position_on
@@ -42,7 +43,6 @@ _IDENTITY: Final = Statement(
     )
 )
 _MISSING_TABLE: Final = "42P01"
-_MISSING_RIGHT: Final = "42501"
 _NO_RIGHT: Final = "The role of the connection lacks a privilege on the tables of ubr: grant it the role of ubr"
 _ELSEWHERE: Final = "The connection leads to another database than the one of ubr"
 _KINDS: Final = "ubr.within takes an AsyncConnection or an AsyncSession of SQLAlchemy, or a connection of asyncpg"
@@ -104,8 +104,8 @@ class HostedConnection(SqlConnection):
         except TransactionConflict as conflict:
             conflict.repeatable = False
             raise
-        except Exception as error:
-            if getattr(error, "sqlstate", None) == _MISSING_RIGHT:
+        except SqlUnavailable as error:
+            if error.reason == MISSING_PRIVILEGE:
                 raise WrongConnection(_NO_RIGHT) from None
             raise
 

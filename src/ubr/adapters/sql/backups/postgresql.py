@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from ubr.adapters.sql.backups.inventory import data_flaws, definitions, schema_flaws, take_inventory
 from ubr.adapters.sql.backups.programs import Program, environment_of, find_program, running
 from ubr.adapters.sql.engine import ConnectionLimits, normal_url
-from ubr.adapters.sql.errors import SqlUnavailable
+from ubr.adapters.sql.errors import MISSING_PRIVILEGE, SqlUnavailable
 from ubr.adapters.sql.migrations.schema import Place, check_server, prepare_place
 from ubr.adapters.sql.one_connection import connected
 from ubr.adapters.sql.quoting import quoted
@@ -188,7 +188,7 @@ async def postgresql_scratch(url: str, inherited: Mapping[str, str]) -> AsyncIte
     try:
         await _command(url, f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
     except SqlUnavailable as error:
-        if error.reason != "sqlstate 42501":
+        if error.reason != MISSING_PRIVILEGE:
             raise
         raise BackupFailed(
             "The role must not create databases, which a rehearsal requires. Let --on name a server and a role that may"

@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Connection, Select, Text, TextClause, column, func, inspect, select, table, text
 from sqlalchemy.exc import DBAPIError
 
-from ubr.adapters.sql.errors import SqlUnavailable
+from ubr.adapters.sql.errors import MISSING_PRIVILEGE, SqlUnavailable
 from ubr.adapters.sql.tables import metadata
 
 VERSION_TABLE: Final = "alembic_version"
@@ -87,7 +87,7 @@ def prepare_place(connection: Connection, place: Place) -> None:
     ).one()
     if not (may_fill if exists else may_make):
         what = f"create tables in the schema {place.schema}" if exists else f"create the schema {place.schema}"
-        raise SqlUnavailable("sqlstate 42501", f"The role lacks the privilege to {what} in the database")
+        raise SqlUnavailable(MISSING_PRIVILEGE, f"The role lacks the privilege to {what} in the database")
     if not exists:
         create_unless_exists(connection, text(f"CREATE SCHEMA {quote(place.schema)}"))
     connection.execute(select(func.set_config("search_path", quote(place.schema), True)))
@@ -116,7 +116,7 @@ def _at(connection: Connection, schema: str | None) -> Place | None:
         return None
     if schema is not None and not connection.execute(select(func.has_schema_privilege(schema, "USAGE"))).scalar_one():
         raise SqlUnavailable(
-            "sqlstate 42501", f"The database role may not use the schema {schema}, which has the tables of ubr"
+            MISSING_PRIVILEGE, f"The database role may not use the schema {schema}, which has the tables of ubr"
         )
     return Place(schema=schema, revision=connection.execute(_revisions(schema)).scalar())
 
