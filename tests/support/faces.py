@@ -39,7 +39,17 @@ from ubr.application.audit.list_logs import ListLogsCommand
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.idempotency import IdempotencyKey
 from ubr.application.kernel.origin import Origin, calling_from
-from ubr.application.kernel.representations import Revised
+from ubr.application.kernel.representations import BrowserLoginResult, Revised, SessionCookieResult
+from ubr.application.machines.create_machine import CreateMachineCommand
+from ubr.application.machines.create_machine_key import CreateMachineKeyCommand
+from ubr.application.machines.delete_machine import DeleteMachineCommand
+from ubr.application.machines.get_machine import GetMachineCommand
+from ubr.application.machines.list_machine_keys import ListMachineKeysCommand
+from ubr.application.machines.list_machines import ListMachinesCommand
+from ubr.application.machines.log_in_machine import LogInMachineCommand
+from ubr.application.machines.revoke_machine_key import RevokeMachineKeyCommand
+from ubr.application.machines.rotate_machine_key import RotateMachineKeyCommand
+from ubr.application.machines.update_machine import UpdateMachineCommand
 from ubr.application.roles.assign_role import AssignRoleCommand
 from ubr.application.roles.create_role import CreateRoleCommand
 from ubr.application.roles.delete_role import DeleteRoleCommand
@@ -48,14 +58,17 @@ from ubr.application.roles.list_roles import ListRolesCommand
 from ubr.application.roles.list_user_roles import ListUserRolesCommand
 from ubr.application.roles.unassign_role import UnassignRoleCommand
 from ubr.application.roles.update_role import UpdateRoleCommand
+from ubr.application.sessions.issue_access_token import IssueAccessTokenCommand
 from ubr.application.sessions.list_sessions import ListSessionsCommand
 from ubr.application.sessions.log_in import LogInCommand
+from ubr.application.sessions.log_in_browser import LogInBrowserCommand
 from ubr.application.sessions.refresh_session import RefreshSessionCommand
 from ubr.application.sessions.revoke_session import RevokeSessionCommand
 from ubr.application.sessions.revoke_user_sessions import RevokeUserSessionsCommand
 from ubr.domain.actor import SYSTEM, Actor
 from ubr.domain.errors import UbrError, Unauthenticated
-from ubr.http import problem_response
+from ubr.entrypoints.http.browser import COOKIE
+from ubr.entrypoints.http.problems.rendering import problem_response
 from ubr.sync import BlockingApplication
 from ubr.testing import MovableClock
 
@@ -75,7 +88,8 @@ class Route:
     """A use case as each face calls it.
 
     `ids` are the fields of the command that a path has over HTTP, in its order. `inner` is a field of the command whose
-    members are the body.
+    members are the body. With `cookie`, the cookie of the caller is a field of the command. `form` are further members
+    of a body that is a form. An `ending` call ends sessions, so it does not count as a use of the caller's.
     """
 
     method: str
@@ -84,13 +98,16 @@ class Route:
     ids: tuple[str, ...] = ()
     inner: str | None = None
     public: bool = False
+    cookie: bool = False
+    ending: bool = False
+    form: Mapping[str, str] | None = None
 
 
 ROUTES: Final[dict[str, Route]] = {
     "register_user": Route(method="POST", path="/api/auth/register", command=RegisterUserCommand, public=True),
     "log_in": Route(method="POST", path="/api/auth/login", command=LogInCommand, public=True),
     "refresh_session": Route(method="POST", path="/api/auth/refresh", command=RefreshSessionCommand, public=True),
-    "log_out": Route(method="POST", path="/api/auth/logout", command=None),
+    "log_out": Route(method="POST", path="/api/auth/logout", command=None, ending=True),
     "change_password": Route(method="POST", path="/api/auth/password", command=ChangePasswordCommand),
     "request_password_reset": Route(
         method="POST", path="/api/auth/password/forgot", command=RequestPasswordResetCommand, public=True
@@ -118,12 +135,12 @@ ROUTES: Final[dict[str, Route]] = {
     ),
     "list_sessions": Route(method="GET", path="/api/users/{}/sessions", command=ListSessionsCommand, ids=("user_id",)),
     "revoke_user_sessions": Route(
-        method="DELETE", path="/api/users/{}/sessions", command=RevokeUserSessionsCommand, ids=("user_id",)
+        method="DELETE", path="/api/users/{}/sessions", command=RevokeUserSessionsCommand, ids=("user_id",), ending=True
     ),
     "revoke_session": Route(
-        method="DELETE", path="/api/auth/sessions/{}", command=RevokeSessionCommand, ids=("session_id",)
+        method="DELETE", path="/api/auth/sessions/{}", command=RevokeSessionCommand, ids=("session_id",), ending=True
     ),
-    "revoke_other_sessions": Route(method="DELETE", path="/api/auth/sessions", command=None),
+    "revoke_other_sessions": Route(method="DELETE", path="/api/auth/sessions", command=None, ending=True),
     "list_roles": Route(method="GET", path="/api/roles", command=ListRolesCommand),
     "get_role": Route(method="GET", path="/api/roles/{}", command=GetRoleCommand, ids=("role_id",)),
     "create_role": Route(method="POST", path="/api/roles", command=CreateRoleCommand),
@@ -138,21 +155,63 @@ ROUTES: Final[dict[str, Route]] = {
     "unassign_role": Route(
         method="DELETE", path="/api/users/{}/roles/{}", command=UnassignRoleCommand, ids=("user_id", "role")
     ),
+    "log_in_browser": Route(
+        method="POST", path="/api/auth/login/browser", command=LogInBrowserCommand, public=True, cookie=True
+    ),
+    "issue_access_token": Route(
+        method="POST", path="/api/auth/token/browser", command=IssueAccessTokenCommand, public=True, cookie=True
+    ),
+    "log_in_machine": Route(
+        method="POST",
+        path="/api/auth/token",
+        command=LogInMachineCommand,
+        public=True,
+        form={"grant_type": "client_credentials"},
+    ),
+    "list_machines": Route(method="GET", path="/api/machines", command=ListMachinesCommand),
+    "get_machine": Route(method="GET", path="/api/machines/{}", command=GetMachineCommand, ids=("machine_id",)),
+    "create_machine": Route(method="POST", path="/api/machines", command=CreateMachineCommand),
+    "update_machine": Route(
+        method="PATCH", path="/api/machines/{}", command=UpdateMachineCommand, ids=("machine_id",), inner="changes"
+    ),
+    "delete_machine": Route(
+        method="DELETE", path="/api/machines/{}", command=DeleteMachineCommand, ids=("machine_id",)
+    ),
+    "list_machine_keys": Route(
+        method="GET", path="/api/machines/{}/keys", command=ListMachineKeysCommand, ids=("machine_id",)
+    ),
+    "create_machine_key": Route(
+        method="POST", path="/api/machines/{}/keys", command=CreateMachineKeyCommand, ids=("machine_id",), inner="key"
+    ),
+    "rotate_machine_key": Route(
+        method="POST",
+        path="/api/machines/{}/keys/{}/rotate",
+        command=RotateMachineKeyCommand,
+        ids=("machine_id", "key_id"),
+        inner="rotation",
+    ),
+    "revoke_machine_key": Route(
+        method="DELETE",
+        path="/api/machines/{}/keys/{}",
+        command=RevokeMachineKeyCommand,
+        ids=("machine_id", "key_id"),
+    ),
     "list_logs": Route(method="GET", path="/api/logs", command=ListLogsCommand),
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A call by the holder of an access token, or by nobody. A `Ref` may stand for any value."""
+    """A call by the holder of an access token or of a cookie, or by nobody. A `Ref` may stand for any value."""
 
     use_case: str
     token: Ref | str | None = None
+    cookie: Ref | str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
     if_match: Ref | str | None = None
     key: str | None = None
     binds: Mapping[str, str] = field(default_factory=dict)
-    """The names to give to members of a successful answer, by member."""
+    """The names to give to members of a successful answer, by member. A dot leads to a member of a member."""
 
     def resolved(self, known: Mapping[str, Any]) -> Step:
         """The same call with the values of one face."""
@@ -163,6 +222,7 @@ class Step:
         return Step(
             use_case=self.use_case,
             token=value(self.token),
+            cookie=value(self.cookie),
             fields={name: value(each) for name, each in self.fields.items()},
             if_match=value(self.if_match),
             key=self.key,
@@ -176,11 +236,20 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """`body` is the result or the problem, in JSON's types."""
+    """`body` is the result or the problem, in JSON's types; `cookie` is a new one."""
 
     failure: str | None
     body: Any
     revision: str | None = None
+    cookie: str | None = None
+
+    def member(self, name: str) -> Any:
+        if name in {"revision", "cookie"}:
+            return getattr(self, name)
+        found = self.body
+        for part in name.split("."):
+            found = found[part]
+        return found
 
 
 class Caller(Protocol):
@@ -208,8 +277,9 @@ class Face:
         answer = await self.call(step.resolved(self.known), request_id)
         if answer.failure is None:
             for member, name in step.binds.items():
-                self.known[name] = answer.revision if member == "revision" else answer.body[member]
-        return answer, self._names([answer.failure, _alike(answer.body), answer.revision])
+                self.known[name] = answer.member(member)
+        told = [answer.failure, _alike(answer.body), answer.revision, answer.cookie is not None]
+        return answer, self._names(told)
 
     async def add_admin(self, email: str, password: str) -> None:
         command = CreateAdminCommand(email=email, password=password)
@@ -258,13 +328,19 @@ class InLibrary:
     async def __call__(self, step: Step, request_id: str) -> Answer:
         with calling_from(_origin(request_id)):
             try:
-                actor = None if step.route.public else await self.ubr.authenticate(_token(step))
+                actor = None if step.route.public else await self._actor(step)
                 result = await getattr(self.ubr, step.use_case)(*_command(step), **_more(step, actor))
             except UbrError as error:
                 return _refused(error, step)
         if isinstance(result, AsyncIterator):
             result = json.loads(await _joined(result))
         return _done(result)
+
+    async def _actor(self, step: Step) -> Actor:
+        if step.cookie is not None:
+            by_cookie = self.ubr.authenticate_cookie
+            return await (by_cookie.holder if step.route.ending else by_cookie)(str(step.cookie))
+        return await self.ubr.authenticate(_token(step))
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,13 +355,19 @@ class Blocking:
     def _call(self, step: Step, request_id: str) -> Answer:
         with calling_from(_origin(request_id)):
             try:
-                actor = None if step.route.public else self.ubr.authenticate(_token(step))
+                actor = None if step.route.public else self._actor(step)
                 result = getattr(self.ubr, step.use_case)(*_command(step), **_more(step, actor))
             except UbrError as error:
                 return _refused(error, step)
         if isinstance(result, AsyncIterator):
             result = json.loads(self.ubr.run(lambda: _joined(result)))
         return _done(result)
+
+    def _actor(self, step: Step) -> Actor:
+        if step.cookie is not None:
+            by_cookie = self.ubr.application.authenticate_cookie
+            return self.ubr.run(lambda: (by_cookie.holder if step.route.ending else by_cookie)(str(step.cookie)))
+        return self.ubr.authenticate(_token(step))
 
 
 async def _joined(chunks: AsyncIterator[bytes]) -> bytes:
@@ -312,15 +394,21 @@ def _more(step: Step, actor: Actor | None) -> dict[str, Any]:
 
 
 def _done(result: Any) -> Answer:
+    cookie = None
+    if isinstance(result, BrowserLoginResult):
+        result, cookie = result.session, result.cookie.value
+    elif isinstance(result, SessionCookieResult):
+        result, cookie = None, result.value
     return Answer(
         failure=None,
         body=json.loads(msgspec.json.encode(result)),
         revision=result.revision if isinstance(result, Revised) else None,
+        cookie=cookie,
     )
 
 
 def _refused(error: UbrError, step: Step) -> Answer:
-    return _failed(problem_response(error, path_of(step)).body)
+    return _failed(problem_response(error, path_of(step), oauth=step.route.form is not None).body)
 
 
 def command_of(step: Step) -> Command:
@@ -332,6 +420,8 @@ def command_of(step: Step) -> Command:
         fields = {**ids, route.inner: fields}
     if step.if_match is not None:
         fields["if_match"] = [step.if_match]
+    if route.cookie and step.cookie is not None:
+        fields["cookie"] = step.cookie
     return msgspec.convert(fields, route.command)
 
 
@@ -350,6 +440,10 @@ class OverHttp:
         headers = {"user-agent": AGENT, "x-request-id": request_id}
         if step.token is not None:
             headers["authorization"] = f"Bearer {step.token}"
+        if step.cookie is not None:
+            headers["cookie"] = f"{COOKIE}={step.cookie}"
+        if step.cookie is not None or route.cookie:
+            headers["sec-fetch-site"] = "same-origin"
         if step.if_match is not None:
             headers["if-match"] = f'"{step.if_match}"'
         if step.key is not None:
@@ -358,16 +452,25 @@ class OverHttp:
         sent: dict[str, Any] = {}
         if route.method == "GET":
             sent["params"] = {name: value for name, value in rest.items() if value is not None}
+        elif route.form is not None:
+            sent["data"] = {**route.form, **{name: value for name, value in rest.items() if value is not None}}
         elif rest or route.method in {"PATCH", "PUT"}:
             sent["json"] = rest
         answer = await self.client.request(route.method, path_of(step), headers=headers, **sent)
+        self.client.cookies.clear()  # a cookie is sent by a step that names it
         if answer.status_code >= 400:
             return _failed(answer.content)
         body = answer.json() if answer.content else None
         if isinstance(body, dict) and "next_cursor" in body:
             assert bool(following(answer)) is (body["next_cursor"] is not None)
         tag = answer.headers.get("etag")
-        return Answer(failure=None, body=body, revision=None if tag is None else tag.strip('"'))
+        given = [field.partition("=")[2].partition(";")[0] for field in answer.headers.get_list("set-cookie")]
+        return Answer(
+            failure=None,
+            body=body,
+            revision=None if tag is None else tag.strip('"'),
+            cookie=next(filter(None, given), None),  # an empty one is taken away
+        )
 
 
 def _failed(body: bytes) -> Answer:
