@@ -12,6 +12,7 @@ import struct
 import subprocess
 import termios
 import time
+from collections import Counter
 from contextlib import closing, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -24,8 +25,9 @@ from tests.integration.cli.kit import Run, Serve
 from tests.support.commands import PATIENCE, UBR, clean_environment
 from tests.support.plugin import NewDatabase
 from tests.support.servers import free_port
-from tests.support.service import UbrProcess
-from ubr import SYSTEM, RegisterUserCommand, Settings, connect
+from tests.support.service import UbrProcess, on_postgres
+from ubr import SYSTEM, ListLogsCommand, RegisterUserCommand, Settings, connect
+from ubr.bootstrap import open_environment
 
 pytestmark = pytest.mark.system
 
@@ -187,6 +189,58 @@ def test_a_request_under_way_is_answered_before_it_stops(serve: Serve) -> None:
 
     assert anyio.run(talk).startswith(b"HTTP/1.1 200 ")
     assert service.wait() == 0
+
+
+def test_an_orderly_stop_writes_what_its_workers_have_counted(serve: Serve, new_database: NewDatabase) -> None:
+    url = new_database()
+    service = serve(**on_postgres(url)).wait_until_ready()
+    account = {"email": "member@example.org", "password": PASSWORD}
+    assert httpx.post(f"{service.url}/api/auth/register", json=account).status_code == 201
+    token = service.logged_in(**account).json()["access_token"]
+    for _ in range(5):
+        denied = httpx.get(f"{service.url}/api/users", headers={"Authorization": f"Bearer {token}"})
+        assert denied.status_code == 403
+        rejected = httpx.get(f"{service.url}/api/users", headers={"Authorization": "Bearer none"})
+        assert rejected.status_code == 401
+    body = b'{"name": "editor"}'
+    lines = [
+        "POST /api/roles HTTP/1.1",
+        "Host: h",
+        f"Authorization: Bearer {token}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        "Expect: 100-continue",
+    ]
+    head = "\r\n".join(lines).encode() + b"\r\n\r\n"
+
+    async def denied_twice() -> None:
+        """By one worker, and the second time after the signal: the request was under way before."""
+        async with await anyio.connect_tcp("127.0.0.1", service.port) as stream:
+            for stopping in (False, True):
+                await stream.send(head)
+                assert await stream.receive() == b"HTTP/1.1 100 Continue\r\n\r\n"
+                if stopping:
+                    service.process.send_signal(signal.SIGTERM)
+                    await _nobody_listens(service.port)
+                await stream.send(body)
+                assert (await stream.receive()).startswith(b"HTTP/1.1 403 ")
+
+    anyio.run(denied_twice)
+    assert service.wait() == 0
+
+    async def recorded() -> tuple[Counter[str], Counter[str]]:
+        denials, rejections = Counter[str](), Counter[str]()
+        settings = Settings.memory(database_url=url)
+        async with open_environment(settings, prepared=False, following=False) as environment:
+            page = await environment.application.list_logs(ListLogsCommand(limit=200), actor=SYSTEM)
+            for entry in page.items:
+                if entry.action == "act.refused":
+                    denials[entry.data["act"]] += entry.data["count"]
+                if entry.action == "requests.rejected":
+                    rejections.update(entry.data["counts"])
+        return denials, rejections
+
+    assert anyio.run(recorded) == ({"list_users": 5, "create_role": 2}, {"invalid-token": 5})
 
 
 def test_after_sigterm_it_is_not_ready_and_goes_on_answering(serve: Serve) -> None:

@@ -37,6 +37,7 @@ from ubr.application.audit import denials as refusing
 from ubr.application.audit.compare_checkpoint import CompareCheckpointCommand
 from ubr.application.audit.denials import DenialRecorder
 from ubr.application.audit.list_logs import ListLogsCommand
+from ubr.application.audit.maintenance import AuditMaintenance
 from ubr.application.audit.prove_log_entry import ProveLogEntryCommand
 from ubr.application.audit.prune_log import PruneLogCommand
 from ubr.application.audit.read_events import ReadEventsCommand
@@ -81,6 +82,7 @@ from ubr.domain.errors import (
     LastAdmin,
     PreconditionFailed,
     StoreUnavailable,
+    TransactionConflict,
     UserNotFound,
 )
 from ubr.settings import Settings
@@ -544,11 +546,12 @@ class Flaky:
 
     inner: UnitOfWork
     failures: int = 0
+    error: type[StoreUnavailable] = StoreUnavailable
 
     def begin(self, actor: Actor | System | None) -> AbstractAsyncContextManager[Transaction]:
         if self.failures:
             self.failures -= 1
-            raise StoreUnavailable
+            raise self.error
         return self.inner.begin(actor)
 
     def read(self) -> AbstractAsyncContextManager[Transaction]:
@@ -567,6 +570,7 @@ class Weak(Here):
 
     units: Flaky
     store: MemoryStore
+    maintenance: AuditMaintenance
 
     async def sum(self) -> int:
         return sum(count for _, _, count in await self.counts())
@@ -581,7 +585,8 @@ async def weak() -> Weak:
     container.services.override(providers.Object(replace(container.services(), denials=denials)))
     ubr = container.application()
     await ubr.initialize()
-    return Weak(World(ubr, clock), denials, units, container.store())
+    maintenance = container.services().audit_maintenance
+    return Weak(World(ubr, clock), denials, units, container.store(), maintenance)
 
 
 async def test_whoever_is_refused_is_told_so_whatever_becomes_of_the_entry(weak: Weak) -> None:
@@ -687,6 +692,34 @@ async def test_nothing_is_lost_where_the_writing_is_broken_off(weak: Weak, rejec
     await weak.denials.settle(everything=True)
     assert await weak.sum() == (1 if rejected else 3)
     assert [entry.data["counts"] for entry in await weak.noted("requests.rejected")] == [{"invalid-token": 1}]
+
+
+async def test_a_conflict_at_the_end_of_a_process_loses_no_count(weak: Weak) -> None:
+    member = await weak.world.user()
+    for _ in range(3):
+        await refused(weak.world, member)
+    weak.denials.reject("invalid-token")
+    weak.units.failures, weak.units.error = 2, TransactionConflict
+    await weak.denials.settle(everything=True)
+    assert await weak.sum() == 3
+    assert [entry.data["counts"] for entry in await weak.noted("requests.rejected")] == [{"invalid-token": 1}]
+    assert weak.denials.unwritten == (0, 0)
+
+
+async def test_counts_that_a_process_cannot_write_at_its_end_are_in_its_log(
+    weak: Weak, caplog: pytest.LogCaptureFixture
+) -> None:
+    member = await weak.world.user()
+    maintenance = replace(weak.maintenance, denials=weak.denials)
+    async with maintenance.counting():
+        for _ in range(3):
+            await refused(weak.world, member)
+        for _ in range(4):
+            weak.denials.reject("invalid-token")
+        weak.units.failures = 1
+    assert caplog.messages == [
+        "2 counted denials and 4 rejected requests are not in the audit log: The database is unreachable"
+    ]
 
 
 # --- who read the log ------------------------------------------------------------------------------------------------

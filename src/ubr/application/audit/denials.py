@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ubr.application.kernel.origin import Origin, calling_from, current_origin
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import LogFilter
 from ubr.application.ports.system import Clock
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
@@ -93,10 +94,16 @@ class DenialRecorder:
         for over in [one for one in self._rejected if everything or one != minute]:
             await self._write_rejected(over)
 
+    @property
+    def unwritten(self) -> tuple[int, int]:
+        """The numbers of denials and of rejected requests that are counted and not yet in the log."""
+        return sum(counted.count for counted in self._counts.values()), sum(map(Counter.total, self._rejected.values()))
+
     async def settle_user(self, user_id: UserId) -> None:
         for kind, minute in [key for key in self._counts if key[0].user_id == user_id]:
             await self._write_count(kind, minute)
 
+    @retry_on_conflict
     async def _write_count(self, kind: _Kind, minute: datetime) -> None:
         counted = self._counts.pop((kind, minute), None)
         if counted is None or not counted.count:
@@ -114,6 +121,7 @@ class DenialRecorder:
             self._put_back(kind, minute, counted)
             raise
 
+    @retry_on_conflict
     async def _write_rejected(self, minute: datetime) -> None:
         counts = self._rejected.pop(minute, None)
         if not counts:

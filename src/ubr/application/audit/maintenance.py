@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ _SETTLING: Final = 20.0
 """Seconds between two rounds of writing counted denials."""
 _WATCHING: Final = 15.0
 """Seconds between two checks of the backlog."""
+
+_log: Final = logging.getLogger("ubr.audit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +44,7 @@ class AuditMaintenance:
             async with running_beside((self.denials.settle, _SETTLING)):
                 yield
         finally:  # also if an error or Ctrl-C ends the program
-            with suppress(UbrError):
-                await self.denials.settle(everything=True)
+            await self._settle_all()
 
     @asynccontextmanager
     async def running(self, led: Callable[[Act], Act]) -> AsyncIterator[None]:
@@ -56,6 +58,19 @@ class AuditMaintenance:
             async with running_beside(*jobs):
                 yield
         finally:  # also if an error or Ctrl-C ends the program
+            await self._settle_all()
             with suppress(UbrError):  # another process will sequence, or the next one
-                await self.denials.settle(everything=True)
                 await sequence()
+
+    async def _settle_all(self) -> None:
+        """Write all counts. Those that cannot be written end with this process, so the log of the service has them."""
+        try:
+            await self.denials.settle(everything=True)
+        except UbrError as error:
+            denials, requests = self.denials.unwritten
+            _log.error(
+                "%d counted denials and %d rejected requests are not in the audit log: %s",
+                denials,
+                requests,
+                error.detail,
+            )
