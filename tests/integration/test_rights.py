@@ -1,11 +1,12 @@
 """Random acts of actors with random rights raise nobody, are entries of the log, and end the links that they end.
 
 `make test-rights` does 100,000 of them on each store (RIGHTS_ACTS=… for another number, RIGHTS_SEED=… for other acts).
-The rules are worth as much as they notice: each check of the use cases is removed in turn, and the acts find it.
+The rules are worth as much as they notice: each check of the application is removed in turn, and the acts find it.
 """
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Final
 
@@ -13,8 +14,8 @@ import pytest
 
 from tests.support.environments import RIGHTS_ACTS, RIGHTS_SEED
 from tests.support.plugin import NewDatabase
-from tests.support.removals import Check, checks_of
-from tests.support.rights import Rightful, rightful
+from tests.support.removals import Check, checks_of, modules_with_checks
+from tests.support.rights import ACTS, Rightful, rightful
 from ubr.bootstrap import migrate
 from ubr.settings import MEMORY, Settings
 
@@ -22,6 +23,9 @@ pytestmark = pytest.mark.anyio
 
 LONGEST: Final = 4000
 """Acts on one memory store. The next ones are done on another, because it reads its whole log for each page of it."""
+
+SPAN: Final = 300
+"""Acts until another act is done more often than all others."""
 
 
 async def do(world: Rightful, acts: int, seed: int) -> None:
@@ -39,7 +43,9 @@ async def campaign(url: str, usual: int, seed: int) -> None:
     at_once = min(acts, LONGEST) if url == MEMORY else acts
     for first in range(0, acts, at_once):
         async with rightful(url, seed + first) as world:
-            await do(world, min(at_once, acts - first), seed + first)
+            for done in range(0, min(at_once, acts - first), SPAN):
+                world.focus = world.random.choice([None, *ACTS])
+                await do(world, min(done + SPAN, at_once, acts - first), seed + first)
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -59,42 +65,110 @@ async def test_on_postgresql(new_database: NewDatabase) -> None:
 
 # --- what the acts find ----------------------------------------------------------------------------------------------
 
+FOUND_BY: Final = {
+    "access.authorization": ("updates_user", "operates", "poses", "assigns"),
+    "accounts.change_password": ("poses",),
+    "accounts.create_admin": ("poses",),
+    "accounts.create_user": ("creates_user",),
+    "accounts.delete_user": ("deletes_user",),
+    "accounts.erase_user": ("erases",),
+    "accounts.explain_login": ("reads",),
+    "accounts.export_user": ("exports",),
+    "accounts.get_user": ("reads",),
+    "accounts.get_user_by_email": ("reads",),
+    "accounts.index_user_fields": ("poses",),
+    "accounts.list_users": ("reads",),
+    "accounts.request_email_change": ("poses",),
+    "accounts.undo_email_change": ("follows_link", "asks_change"),
+    "accounts.unlock_user": ("unlocks",),
+    "accounts.update_user": ("updates_user",),
+    "audit.compare_checkpoint": ("poses",),
+    "audit.export_log": ("poses",),
+    "audit.get_activity": ("reads",),
+    "audit.get_checkpoint": ("reads",),
+    "audit.list_log_keys": ("reads",),
+    "audit.list_logs": ("reads",),
+    "audit.prove_log_entry": ("reads",),
+    "audit.prune_log": ("poses",),
+    "audit.read_events": ("poses",),
+    "audit.rotate_log_key": ("poses",),
+    "audit.verify_log": ("poses",),
+    "keys.list_signing_keys": ("reads",),
+    "keys.revoke_signing_key": ("operates",),
+    "keys.rewrap_signing_keys": ("poses",),
+    "keys.rotate_signing_key": ("operates",),
+    "machines.create_machine": ("creates_machine",),
+    "machines.delete_machine": ("deletes_machine",),
+    "machines.get_machine": ("reads",),
+    "machines.key_rights": ("creates_key", "rotates_key"),
+    "machines.list_machine_keys": ("reads",),
+    "machines.list_machines": ("reads",),
+    "machines.update_machine": ("updates_machine",),
+    "mail.deliver_mail": ("poses",),
+    "mail.list_mail": ("reads",),
+    "mail.retry_mail": ("operates",),
+    "operations.acknowledge_restore": ("poses",),
+    "operations.inspect_installation": ("reads",),
+    "revocation.follow_revocations": ("follows",),
+    "revocation.stop_following_revocations": ("follows",),
+    "roles.assign_role": ("assigns",),
+    "roles.create_role": ("creates_role",),
+    "roles.delete_role": ("deletes_role",),
+    "roles.get_role": ("reads",),
+    "roles.list_roles": ("reads",),
+    "roles.list_user_roles": ("reads",),
+    "roles.role_names": ("updates_role", "creates_role"),
+    "roles.unassign_role": ("unassigns",),
+    "roles.update_role": ("updates_role",),
+    "sessions.list_sessions": ("reads",),
+    "sessions.revoke_session": ("revokes",),
+    "sessions.revoke_user_sessions": ("revokes_all",),
+}
+"""Every module with a check of rights, and the acts that meet it, of which the worlds do more."""
+
 QUICK: Final = ("machines.key_rights",)
 """Their checks are removed in `make test-system`, those of the others in `make test-long`."""
 
-PLAYED: Final = [
-    *QUICK,
-    *(f"machines.{name}" for name in ("create_machine", "delete_machine", "update_machine")),
-    *(f"machines.{name}" for name in ("get_machine", "list_machines", "list_machine_keys")),
-    *(f"roles.{name}" for name in ("assign_role", "unassign_role", "create_role", "update_role", "delete_role")),
-    *(f"roles.{name}" for name in ("role_names", "get_role", "list_roles", "list_user_roles")),
-    *(f"sessions.{name}" for name in ("list_sessions", "revoke_session", "revoke_user_sessions")),
-    *(f"accounts.{name}" for name in ("create_user", "update_user", "delete_user", "erase_user", "unlock_user")),
-    *(f"accounts.{name}" for name in ("export_user", "get_user", "get_user_by_email", "list_users", "explain_login")),
-    *(f"audit.{name}" for name in ("list_logs", "get_activity", "list_log_keys")),
-    *("mail.list_mail", "keys.list_signing_keys", "operations.inspect_installation"),
-]
-"""The modules whose use cases are among the acts."""
+REPEATED: Final = ("(await self.authorize(actor)).require(*needed)",)
+"""Checks that change no decision, because a later one repeats them: `CreateUser` checks before it hashes a password,
+which is expensive, and again in its unit of work, which decides.
+"""
 
-EARLY: Final = "(await self.authorize(actor)).require(*needed)"
-"""What `CreateUser` checks before it hashes a password, and again in its unit of work, which decides."""
+CHECKS: Final = checks_of(list(FOUND_BY))
 
-CHECKS: Final = [
-    pytest.param(check, id=str(check), marks=pytest.mark.system if check.module in QUICK else pytest.mark.long)
-    for check in checks_of(PLAYED)
-    if check.text != EARLY
-]
-
-WORLDS: Final = 15
+WORLDS: Final = 60
+ACTS_EACH: Final = 600
+"""Many short worlds find more than few long ones: each has other users and roles, and its log is short."""
 
 
-@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize(
+    "check",
+    [
+        pytest.param(check, id=str(check), marks=pytest.mark.system if check.module in QUICK else pytest.mark.long)
+        for check in CHECKS
+        if check.text not in REPEATED
+    ],
+)
 async def test_a_missing_check_is_found(check: Check) -> None:
+    with check.removed(), pytest.raises(AssertionError):
+        await worlds(check, WORLDS)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("check", [check for check in CHECKS if check.text in REPEATED], ids=str)
+async def test_a_check_that_another_one_repeats_decides_nothing(check: Check) -> None:
     with check.removed():
-        for seed in range(WORLDS):
-            async with rightful(MEMORY, seed) as world:
-                try:
-                    await do(world, LONGEST // 2, seed)
-                except Exception:  # noqa: BLE001 - the rules, or the domain for which the check stands
-                    return
-    pytest.fail(f"{WORLDS * LONGEST // 2} acts do not need it")
+        await worlds(check, 5)
+
+
+async def worlds(check: Check, number: int) -> None:
+    acts = FOUND_BY[check.module]
+    for seed in range(number):
+        async with rightful(MEMORY, seed, focus=acts[seed % len(acts)]) as world:
+            await do(world, ACTS_EACH, seed)
+
+
+def test_the_acts_of_every_module_with_a_check_are_known() -> None:
+    assert modules_with_checks() == FOUND_BY.keys()
+    assert set(itertools.chain(*FOUND_BY.values())) <= set(ACTS)
+    assert {check.text for check in CHECKS} >= set(REPEATED)

@@ -54,7 +54,7 @@ class Check:
         found: object = module
         for name in self.function.split("."):
             found = getattr(found, name)
-        function = inspect.unwrap(found)  # type: ignore[arg-type]
+        function = found.fget if isinstance(found, property) else inspect.unwrap(found)  # type: ignore[arg-type]
         assert isinstance(function, FunctionType)
         path = _path(self.module)
         tree = _WithoutLine(self.line).visit(ast.parse(path.read_text()))
@@ -71,6 +71,13 @@ class Check:
 def checks_of(modules: list[str]) -> list[Check]:
     """Every check in these modules."""
     return [check for module in modules for check in _checks(module)]
+
+
+def modules_with_checks() -> set[str]:
+    """Every module of the application that has a check."""
+    folder = SOURCE / "application"
+    names = (".".join(path.relative_to(folder).with_suffix("").parts) for path in folder.rglob("*.py"))
+    return {name for name in names if checks_of([name])}
 
 
 def _path(module: str) -> Path:

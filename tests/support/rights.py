@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any, Final, TypeVar
-from uuid import UUID, uuid5
+from typing import Any, Final, TypeVar, cast
+from uuid import NAMESPACE_OID, UUID, uuid5
 
 from tests.contracts.kit import page_of_users
 from tests.support.people import NO_LIMITS, OTHER_PASSWORD, PASSWORD, token_in
@@ -39,7 +39,13 @@ from ubr.application.accounts.unlock_user import UnlockUserCommand
 from ubr.application.accounts.update_user import UpdateUserCommand, UserChanges
 from ubr.application.accounts.verify_email import VerifyEmailCommand
 from ubr.application.app import Application
+from ubr.application.audit.compare_checkpoint import CompareCheckpointCommand
 from ubr.application.audit.list_logs import ListLogsCommand
+from ubr.application.audit.prove_log_entry import ProveLogEntryCommand
+from ubr.application.audit.prune_log import PruneLogCommand
+from ubr.application.audit.read_events import ReadEventsCommand
+from ubr.application.audit.verify_log import VerifyLogCommand
+from ubr.application.keys.revoke_signing_key import RevokeSigningKeyCommand
 from ubr.application.machines.create_machine import CreateMachineCommand
 from ubr.application.machines.create_machine_key import CreateMachineKeyCommand, KeyToCreate
 from ubr.application.machines.delete_machine import DeleteMachineCommand
@@ -52,9 +58,13 @@ from ubr.application.machines.revoke_machine_key import RevokeMachineKeyCommand
 from ubr.application.machines.rotate_machine_key import KeyRotation, RotateMachineKeyCommand
 from ubr.application.machines.update_machine import MachineChanges, UpdateMachineCommand
 from ubr.application.mail.list_mail import ListMailCommand
+from ubr.application.mail.retry_mail import RetryMailCommand
+from ubr.application.operations.acknowledge_restore import AcknowledgeRestoreCommand
 from ubr.application.ports.accounts import UserFilter
 from ubr.application.ports.audit import LogFilter
 from ubr.application.ports.mail import Mail
+from ubr.application.revocation.follow_revocations import FollowRevocationsCommand
+from ubr.application.revocation.stop_following_revocations import StopFollowingRevocationsCommand
 from ubr.application.roles.assign_role import AssignRoleCommand
 from ubr.application.roles.create_role import CreateRoleCommand
 from ubr.application.roles.delete_role import DeleteRoleCommand
@@ -72,8 +82,9 @@ from ubr.domain.accounts.one_time_link import LinkKind
 from ubr.domain.accounts.user import User, UserStatus
 from ubr.domain.actor import SYSTEM, Actor, System
 from ubr.domain.audit.entry import LogEntry
-from ubr.domain.errors import Conflict, Contradictory, Forbidden, NotFound, UbrError
+from ubr.domain.errors import Conflict, Contradictory, Forbidden, MachineAccount, NotFound, UbrError
 from ubr.domain.ids import MachineKeyId, RoleId, SessionId, TokenDigest, UserId
+from ubr.domain.keys.signing_key import SigningKey
 from ubr.domain.machines.key import MachineKey
 from ubr.domain.machines.machine import Machine
 from ubr.domain.mail.kinds import LINK_MAILS, MailKind
@@ -88,10 +99,13 @@ T = TypeVar("T")
 
 FOR_EVER: Final = datetime.max.replace(tzinfo=UTC)
 EMAILS: Final = [f"person{number}@example.org" for number in range(9)]
-NAMES: Final = ["auditor", "billing-admin", "clerk", "editor", "helper", "owner"]
+NAMES: Final = ["auditor", "billing-admin", "clerk", "editor", "helper", "owner", "publisher", "reviewer"]
 MACHINES: Final = ["exporter", "importer", "nightly-report", "pruner", "scraper"]
 PERMISSIONS: Final = sorted(BUILT_IN_PERMISSIONS.names - {EVERYTHING})
 MOST_USERS: Final = 7
+FEWEST: Final = 4
+"""With fewer users, most acts are registrations, and with fewer actors, logins."""
+VERIFIERS: Final = [uuid5(NAMESPACE_OID, "verifier"), uuid5(NAMESPACE_OID, "another verifier")]
 READ_ALL: Final = ("users:read", "sessions:read", "logs:read")
 """What the export of another user requires."""
 
@@ -105,13 +119,14 @@ NEEDS: Final = {
     "revokes": ("sessions:revoke",), "revokes_all": ("sessions:revoke",),
     "creates_machine": ("machines:write",), "updates_machine": ("machines:write",),
     "deletes_machine": ("machines:write",), "creates_key": ("machines:write",), "rotates_key": ("machines:write",),
-    "revokes_key": ("machines:write",), "reads": (),
+    "revokes_key": ("machines:write",), "follows": ("revocations:read",), "operates": (EVERYTHING,), "poses": (),
+    "reads": (),
 }  # fmt: skip
 """The permissions that an act requires, if it is not about the actor. A link, a password or a key allows the others."""
 
 OFTEN: Final = {
     "registers": 2, "logs_in": 4, "assigns": 4, "creates_role": 2, "updates_role": 3, "updates_user": 4, "demotes": 3,
-    "staffs": 4, "equips": 2, "asks_change": 2, "follows_link": 3, "delivers": 2, "creates_machine": 2,
+    "staffs": 4, "equips": 2, "waits": 2, "asks_change": 2, "follows_link": 3, "delivers": 2, "creates_machine": 2,
     "updates_machine": 2, "deletes_machine": 2, "creates_key": 4, "rotates_key": 2, "uses_key": 4, "reads": 3,
 }  # fmt: skip
 """The weights of acts; 1 for the others."""
@@ -143,12 +158,29 @@ ALLOWED_WITHOUT_CHANGE: Final = frozenset(
         "user.exported",
         "user.erased",
         "log.read",
+        "log.entry_read",
+        "mail.retried",
+        "verifier.registered",
     }
 )
 """Acts that are entries although they change no user, role, session or link."""
 
 Rights = dict[str, datetime]
 """Each permission that a user holds, and its end."""
+
+
+FOCUS: Final = 30
+"""The weight of an act that the world does more often than all others."""
+
+WITH_ACTORS: Final = frozenset(
+    {
+        "assign", "unassign", "create_user", "role", "update", "delete", "revoke", "password", "ask_change", "unlock",
+        "export", "erase", "machine", "key", "follow", "operate", "pose", "read",
+    }
+)  # fmt: skip
+"""The names of acts that somebody does who has logged in."""
+
+BY_SERVICE: Final = frozenset({"take_over", "demote", "staff", "equip", "make_room"})
 
 
 @dataclass(frozen=True)
@@ -165,6 +197,7 @@ class Seen:
     feed: int
     keys: dict[MachineKeyId, MachineKey] = field(default_factory=dict)
     machines: dict[UserId, Machine] = field(default_factory=dict)
+    signing_keys: dict[str, SigningKey] = field(default_factory=dict)
 
     def rights_of(self, actor: Actor | System | None) -> Rights:
         """What an actor may do, within the scope of the session."""
@@ -218,7 +251,9 @@ class Seen:
         machines: dict[object, object] = {
             ("machine", id): (machine.name, machine.description) for id, machine in self.machines.items()
         }
-        return {**users, **roles, **keys, **machines, **{("session", id): True for id in self.sessions}}
+        signing: dict[object, object] = {("signing key", kid): key for kid, key in self.signing_keys.items()}
+        sessions: dict[object, object] = {("session", id): True for id in self.sessions}
+        return {**users, **roles, **keys, **machines, **signing, **sessions}
 
 
 def gained(before: Rights, after: Rights) -> Rights:
@@ -256,6 +291,8 @@ class Rightful:
     """The user that the act is about."""
     history: list[str] = field(default_factory=list)
     deleted: list[UserId] = field(default_factory=list)
+    focus: str | None = None
+    """An act that is done more often than all others, so that what it takes is soon there."""
     done: int = 0
     refused: int = 0
 
@@ -278,6 +315,7 @@ class Rightful:
                 (await tx.feed_position()).number,
                 {key.id: key for key in await tx.machine_keys.every(None, 500)},
                 {machine.id: machine for machine in await tx.machines.page(None, 200)},
+                {key.kid: key for key in await tx.signing_keys.all()},
             )
 
     async def entries(self) -> list[LogEntry]:
@@ -308,6 +346,18 @@ class Rightful:
         self.about = user.id
         return user
 
+    def some_account(self, seen: Seen, actor: Any) -> User:
+        """Like `some_user`, for acts that differ for one's own account and for that of a machine."""
+        drawn = self.random.random()
+        if isinstance(actor, Actor) and drawn < 0.2:
+            user = seen.users[actor.user_id]
+        elif seen.machines and drawn < 0.4:
+            user = self.random.choice(sorted(seen.machines.values(), key=lambda machine: machine.name)).user
+        else:
+            return self.some_user(seen, actor)
+        self.about = user.id
+        return user
+
     def some_machine(self, seen: Seen, actor: Any) -> Machine | None:
         machines = sorted(seen.machines.values(), key=lambda machine: machine.name)
         return self.aimed(seen, actor, machines, lambda machine: seen.rights(machine.id)) if machines else None
@@ -325,17 +375,32 @@ class Rightful:
     def aimed(self, seen: Seen, actor: Any, options: list[T], held: Callable[[T], Rights]) -> T:
         """One of them, often one with a right that the actor lacks, or one with rights that the actor has.
 
-        A missing check shows only with the former, a missing comparison of the ends only with the latter.
+        A missing check shows only with the former, a missing comparison of the ends only with a right that the actor
+        loses earlier.
         """
         own, drawn = seen.rights_of(actor), self.random.random()
         if not own or drawn < 0.3:
             return self.random.choice(options)
-        above = [each for each in options if not cover(own, held(each))]
+        if drawn < 0.6:
+            above = [each for each in options if not cover(own, held(each))]
+            return self.random.choice(above or options)
         within = [each for each in options if cover(own, held(each)) and held(each)]
-        return self.random.choice((above if drawn < 0.7 else within) or options)
+        longer = [each for each in within if EVERYTHING not in own and gained(own, held(each))]
+        return self.random.choice((longer if drawn < 0.8 else within) or within or options)
 
     def some_permissions(self) -> list[str]:
         return [str(p) for p in self.random.sample(PERMISSIONS, self.random.choice([0, 1, 2, 4, 6, 9]))]
+
+    def own_permissions(self, seen: Seen, actor: Any) -> list[str]:
+        return sorted(map(str, seen.rights_of(actor).keys() - {EVERYTHING}))
+
+    def some_name(self, seen: Seen) -> str:
+        """A name for a role: mostly one that no role has, and often one that a role had within a day."""
+        taken = {str(role.name) for role in seen.roles.values()}
+        former = sorted(name for name, (_, until) in self.former.items() if until > seen.now and name not in taken)
+        free = [name for name in NAMES if name not in taken and name not in former]
+        drawn = self.random.random()
+        return self.random.choice((former if drawn < 0.4 else free if drawn < 0.9 else NAMES) or free or NAMES)
 
     def some_end(self) -> datetime | None:
         minutes = self.random.choice([None, None, 10, 60, 600, 600])
@@ -351,31 +416,17 @@ class Rightful:
         """One act, and the rules after it."""
         before = self.seen or await self.look()
         self.actors = [actor for actor in self.actors if actor.session_id in before.sessions]
-        what = self.random.choices(ACTS, WEIGHTS)[0]
+        what = self.random.choices(ACTS, [FOCUS if act == self.focus else OFTEN.get(act, 1) for act in ACTS])[0]
+        if self.random.random() < 0.5:
+            what = "registers" if len(before.users) < FEWEST else "logs_in" if len(self.actors) < FEWEST else what
         actor: Actor | System | None = self.some_actor(before, NEEDS[what])
         self.about = None
         chosen = getattr(self, what)(before, actor)
         if chosen is None:
             return
         name, work = chosen
-        if name not in {
-            "assign",
-            "unassign",
-            "create_user",
-            "role",
-            "update",
-            "delete",
-            "revoke",
-            "password",
-            "ask_change",
-            "unlock",
-            "export",
-            "erase",
-            "machine",
-            "key",
-            "read",
-        }:
-            actor = SYSTEM if name in {"take_over", "demote", "staff", "equip"} else None
+        if name not in WITH_ACTORS:
+            actor = SYSTEM if name in BY_SERVICE else None
         whom = actor.user_id if isinstance(actor, Actor) else "somebody" if actor is None else "the service"
         self.history.append(f"{self.done}: {what} {name} by {whom}")
         failure: UbrError | None = None
@@ -426,14 +477,24 @@ class Rightful:
         tokens = await self.ubr.log_in(LogInCommand(email=user.email.address, password=password))
         self.actors.append(await self.ubr.authenticate(tokens.access_token))
 
-    def creates_user(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]] | None:
+    def creates_user(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]]:
         if len(seen.users) >= MOST_USERS:
-            return None
+            user_id = self.some_user(seen).id
+            return "make_room", self.ubr.delete_user(DeleteUserCommand(user_id=user_id), actor=SYSTEM)
         roles = self.random.choice([[], [str(self.some_role(seen, actor).name)]])
-        command = CreateUserCommand(email=self.random.choice(EMAILS), roles=roles)
-        return "create_user", self.ubr.create_user(command, actor=actor)
+        password = self.random.choice([None, PASSWORD])
+        command = CreateUserCommand(email=self.random.choice(EMAILS), password=password, roles=roles)
+        return "create_user", self._created(command, actor)
 
-    def creates_machine(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]] | None:
+    async def _created(self, command: CreateUserCommand, actor: Actor | System) -> None:
+        made = await self.ubr.create_user(command, actor=actor)
+        if command.password is not None:
+            self.passwords[UserId(made.id)] = command.password
+
+    def creates_machine(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]]:
+        if len(seen.machines) == len(MACHINES) and self.random.random() < 0.9:
+            machine = self.random.choice(sorted(seen.machines.values(), key=lambda machine: machine.name))
+            return "make_room", self.ubr.delete_machine(DeleteMachineCommand(machine_id=machine.id), actor=SYSTEM)
         roles = self.random.choice([[], [str(self.some_role(seen, actor).name)]])
         taken = {machine.name for machine in seen.machines.values()}
         free = [name for name in MACHINES if name not in taken] if self.random.random() < 0.9 else []
@@ -501,10 +562,11 @@ class Rightful:
 
     def assigns(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]] | None:
         # Few become administrators, or every act would be allowed.
-        role = self.some_role(seen, actor)
+        role, user = self.some_role(seen, actor), self.some_user(seen, actor)
         if role.built_in and self.random.random() < 0.9:
-            return None
-        user = self.some_user(seen, actor)
+            role = seen.roles[ADMIN_ROLE_ID]
+            if role.id not in user.grants:
+                return None
         command = AssignRoleCommand(user_id=user.id, role=str(role.name), expires_at=self.some_end())
         return "assign", self.ubr.assign_role(command, actor=actor)
 
@@ -513,23 +575,31 @@ class Rightful:
         name = self.random.choice([*sorted(seen.names(user_id)), "helper"])
         return "unassign", self.ubr.unassign_role(UnassignRoleCommand(user_id=user_id, role=name), actor=actor)
 
-    def creates_role(self, _: Seen, actor: Any) -> tuple[str, Awaitable[object]]:
-        command = CreateRoleCommand(name=self.random.choice(NAMES), permissions=self.some_permissions())
+    def creates_role(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]]:
+        taken = {str(role.name): role for role in seen.roles.values() if not role.built_in}
+        if len(taken) == len(NAMES) and self.random.random() < 0.9:
+            role = taken[self.random.choice(sorted(taken))]
+            return "make_room", self.ubr.delete_role(DeleteRoleCommand(role_id=role.id), actor=SYSTEM)
+        permissions = self.random.choice([[], self.own_permissions(seen, actor), self.some_permissions()])
+        command = CreateRoleCommand(name=self.some_name(seen), permissions=permissions)
         return "role", self.ubr.create_role(command, actor=actor)
 
     def updates_role(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]]:
         role = self.some_role(seen, actor)
-        own = sorted(seen.rights_of(actor).keys() - {EVERYTHING})
-        if own and self.random.random() < 0.7:  # or most changes would be refused
-            permissions = [str(permission) for permission in own]
-        else:
-            permissions = self.some_permissions()
+        if self.random.random() < 0.3:
+            held = {id for user in seen.users.values() for id in user.grants} - {ADMIN_ROLE_ID, USER_ROLE_ID}
+            role = self.pick(role for id, role in seen.roles.items() if id in held) or role
+        own = self.own_permissions(seen, actor)
+        # Most other changes would be refused.
+        permissions = own if own and self.random.random() < 0.7 else self.some_permissions()
         permissions = (
             [str(permission) for permission in role.permissions] if self.random.random() < 0.2 else permissions
         )
         changes = self.random.choice(
             [
-                RoleChanges(name=self.random.choice([*NAMES, str(role.name)])),
+                RoleChanges(name=self.some_name(seen)),
+                RoleChanges(name=self.some_name(seen)),
+                RoleChanges(name=str(role.name)),
                 RoleChanges(permissions=[] if role.id == USER_ROLE_ID and self.random.random() < 0.8 else permissions),
                 RoleChanges(description=self.random.choice(["One", "Two", None])),
                 RoleChanges(),
@@ -541,10 +611,7 @@ class Rightful:
         return "role", self.ubr.delete_role(DeleteRoleCommand(role_id=self.some_role(seen, actor).id), actor=actor)
 
     def updates_user(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]]:
-        user = self.some_user(seen, actor)
-        if isinstance(actor, Actor) and self.random.random() < 0.2:
-            user = seen.users[actor.user_id]
-            self.about = user.id
+        user = self.some_account(seen, actor)
         email = self.random.choice([*EMAILS, user.email.address])
         changes = self.random.choice(
             [
@@ -558,7 +625,7 @@ class Rightful:
         return "update", self.ubr.update_user(UpdateUserCommand(user_id=user.id, changes=changes), actor=actor)
 
     def deletes_user(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]]:
-        return "delete", self.ubr.delete_user(DeleteUserCommand(user_id=self.some_user(seen, actor).id), actor=actor)
+        return "delete", self.ubr.delete_user(DeleteUserCommand(user_id=self.some_account(seen, actor).id), actor=actor)
 
     def revokes(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]] | None:
         if not self.actors:
@@ -584,7 +651,7 @@ class Rightful:
         if self.random.random() < 0.5:
             return None
         gone = self.random.random() < 0.3 and self.deleted
-        user_id = self.random.choice(self.deleted) if gone else self.some_user(seen, actor).id
+        user_id = self.random.choice(self.deleted) if gone else self.some_account(seen, actor).id
         return "erase", self.ubr.erase_user(EraseUserCommand(user_id=user_id), actor=actor)
 
     async def _exported(self, user_id: UserId, actor: Actor | System) -> None:
@@ -658,6 +725,11 @@ class Rightful:
 
     def staffs(self, seen: Seen, _: Any) -> tuple[str, Awaitable[object]] | None:
         """The service gives somebody few permissions, so that there are actors who lack some."""
+        undoing = {self.links[digest][2] for digest in seen.links & self.undoes.keys()}
+        undoable = sorted((user for id, user in seen.users.items() if id in undoing), key=lambda user: user.email.key)
+        if undoable and self.random.random() < 0.2:
+            user = self.random.choice(undoable)
+            return "staff", self.ubr.assign_role(AssignRoleCommand(user_id=user.id, role="admin"), actor=SYSTEM)
         role = self.pick(role for role in seen.roles.values() if not role.built_in)
         if role is None:
             return None
@@ -669,11 +741,13 @@ class Rightful:
         """The service makes a role with few permissions."""
         role = self.pick(role for role in seen.roles.values() if not role.built_in)
         permissions = self.random.sample(PERMISSIONS, self.random.choice([1, 2, 3]))
-        needs = self.random.choice([needs for needs in NEEDS.values() if needs])
-        more = self.random.choice([(), (), ("roles:assign",)])
+        needs = NEEDS[self.focus] if self.focus is not None and self.random.random() < 0.5 else ()
+        needs = needs or self.random.choice([needs for needs in NEEDS.values() if needs])
+        needs = tuple(need for need in needs if need != EVERYTHING)
+        more = self.random.choice([(), ("roles:assign",)])
         names = sorted({*permissions, *needs, *more})
         if role is None or len(seen.roles) < 5:
-            command = CreateRoleCommand(name=self.random.choice(NAMES), permissions=names)
+            command = CreateRoleCommand(name=self.some_name(seen), permissions=names)
             return "equip", self.ubr.create_role(command, actor=SYSTEM)
         changes = RoleChanges(permissions=names)
         return "equip", self.ubr.update_role(UpdateRoleCommand(role_id=role.id, changes=changes), actor=SYSTEM)
@@ -696,6 +770,8 @@ class Rightful:
             (("logs:read",), None, lambda: ubr.list_logs(ListLogsCommand(), actor=actor)),
             (("logs:read",), None, lambda: ubr.get_activity(actor=actor)),
             (("logs:read",), None, lambda: ubr.list_log_keys(actor=actor)),
+            (("logs:read",), None, lambda: ubr.get_checkpoint(actor=actor)),
+            (("logs:read",), None, lambda: ubr.prove_log_entry(_proof(self.last), actor=actor)),
             (("machines:read",), None, lambda: ubr.list_machines(ListMachinesCommand(), actor=actor)),
             ((EVERYTHING,), None, lambda: ubr.list_mail(ListMailCommand(), actor=actor)),
             ((EVERYTHING,), None, lambda: ubr.list_signing_keys(actor=actor)),
@@ -717,6 +793,65 @@ class Rightful:
         await call()
         own = isinstance(actor, Actor) and self.about == actor.user_id
         assert allowed or own or isinstance(actor, System), f"a read without {needs}"
+
+    def follows(self, _: Seen, actor: Any) -> tuple[str, Awaitable[object]]:
+        return "follow", self._follow(self.random.choice(VERIFIERS), actor, first=self.random.random() < 0.5)
+
+    async def _follow(self, verifier: UUID, actor: Actor | System, *, first: bool) -> None:
+        """Revocations wait for a verifier, so it stops at once."""
+        if first:
+            await self.ubr.follow_revocations(FollowRevocationsCommand(verifier=verifier), actor=actor)
+        command = StopFollowingRevocationsCommand(verifier=verifier)
+        await self.ubr.stop_following_revocations(command, actor=actor)
+
+    def operates(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]]:
+        """An act upon signing keys or mails, which takes an administrator."""
+        ubr, mail, kid = self.ubr, self.pick(seen.queued), self.random.choice(list(seen.signing_keys))
+        calls: list[Callable[[], Awaitable[object]]] = [
+            lambda: ubr.rotate_signing_key(actor=actor),
+            lambda: ubr.revoke_signing_key(RevokeSigningKeyCommand(kid=kid), actor=actor),
+        ]
+        if mail is not None:
+            calls.append(lambda: ubr.retry_mail(RetryMailCommand(mail_id=mail), actor=actor))
+        return "operate", self.random.choice(calls)()
+
+    def poses(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]]:
+        """A call that only the service may make, by a user; or one that only persons may make, by another."""
+        ubr = self.ubr
+        password = ChangePasswordCommand(current_password=PASSWORD, new_password=OTHER_PASSWORD)
+        change = RequestEmailChangeCommand(email=EMAILS[0], current_password=PASSWORD)
+        calls: list[Callable[[], Awaitable[object]]] = [
+            lambda: ubr.change_password(password, actor=actor),
+            lambda: ubr.request_email_change(change, actor=actor),
+        ]
+        if isinstance(actor, Actor) and not seen.users[actor.user_id].is_machine:
+            # An administrator has every permission, and is not the service.
+            own, by = seen.users[actor.user_id].email.address, cast("Any", actor)
+            admin = CreateAdminCommand(email=own, password=PASSWORD, take_over=True)
+            calls = [
+                lambda: ubr.create_admin(admin, actor=by),
+                lambda: ubr.index_user_fields(actor=actor),
+                lambda: ubr.compare_checkpoint(CompareCheckpointCommand(checkpoint=""), actor=by),
+                lambda: ubr.export_log(lambda _: None, actor=by),
+                lambda: ubr.prune_log(PruneLogCommand(before=seen.now, force=True), actor=by),
+                lambda: ubr.read_events(ReadEventsCommand(), actor=by),
+                lambda: ubr.rotate_log_key(actor=by),
+                lambda: ubr.verify_log(VerifyLogCommand(), actor=by),
+                lambda: ubr.rewrap_signing_keys(actor=by),
+                lambda: replace(ubr.deliver_mail, mailer=self.mailer)(actor=by),
+                lambda: ubr.acknowledge_restore(AcknowledgeRestoreCommand(), actor=by),
+            ]
+        return "pose", self._posed(self.random.choice(calls))
+
+    @staticmethod
+    async def _posed(call: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await call()
+        except Exception as error:
+            if type(error) in {Forbidden, MachineAccount}:
+                raise
+            raise AssertionError(f"refused only by {error!r}") from error
+        raise AssertionError("not refused")
 
     def delivers(self, seen: Seen, _: Any) -> tuple[str, Awaitable[object]]:
         return "deliver", self._delivered(seen)
@@ -773,7 +908,7 @@ class Rightful:
         if not isinstance(actor, System):
             self.nobody_is_raised(name, who, own, before, after)
             self.names_are_given_by_those_who_assign(who, own, before, after)
-            self.machines_belong_to_those_above(own, before, after)
+            self.machines_belong_to_those_above(name, own, before, after)
             self.keys_are_acts_of_those_above(actor, own, before, after)
         if isinstance(actor, Actor):
             who = actor.user_id
@@ -781,6 +916,7 @@ class Rightful:
             self.nobody_gets_an_account_that_lasts_longer(name, who, own, before, after)
             self.entries_without_a_change_need_rights_too(actor, before, entries)
             self.acts_on_oneself_have_limits(name, actor, before, after)
+            self.signing_keys_are_of_administrators(actor, before, after)
         if name == "undo" and self.undoing is not None:
             self.an_undo_gives_what_there_was(after, entries)
         self.links_end(name, before, after, entries)
@@ -836,12 +972,13 @@ class Rightful:
             assert giving > before.now
             assert name == "role" or giving >= max(more.values()), "the giver's authority ends before the grant"
 
-    def machines_belong_to_those_above(self, own: Rights, before: Seen, after: Seen) -> None:
+    def machines_belong_to_those_above(self, name: str, own: Rights, before: Seen, after: Seen) -> None:
         for id in before.machines.keys() | after.machines.keys():
             old, new = before.machines.get(id), after.machines.get(id)
             same = old is not None and new is not None and old.user.status is new.user.status
             if not same or (old and old.description) != (new and new.description):
                 assert own.get("machines:write", before.now) > before.now, "a machine was changed without the right"
+                assert name == "machine", "a machine was changed as a person is"
             assert old is None or new is None or (old.name, old.user.email) == (new.name, new.user.email), "renamed"
 
     def nobody_gets_an_account_that_lasts_longer(
@@ -943,6 +1080,12 @@ class Rightful:
             age = before.now - before.sessions[actor.session_id].created_at
             assert age <= timedelta(minutes=10), "users deleted themselves long after the login"
 
+    def signing_keys_are_of_administrators(self, actor: Actor, before: Seen, after: Seen) -> None:
+        if before.signing_keys != after.signing_keys:
+            assert EVERYTHING in before.rights_of(actor), "signing keys were changed without the right"
+            age = before.now - before.sessions[actor.session_id].created_at
+            assert age <= timedelta(minutes=10), "signing keys were changed long after the login"
+
     def an_undo_gives_what_there_was(self, after: Seen, entries: list[LogEntry]) -> None:
         [undone] = [entry.target.id for entry in entries if entry.target and entry.action == "user.email_change_undone"]
         assert self.undoing is not None
@@ -1003,8 +1146,12 @@ def _machine(user_id: UserId) -> GetMachineCommand:
     return GetMachineCommand(machine_id=user_id)
 
 
+def _proof(entry_id: UUID | None) -> ProveLogEntryCommand:
+    assert entry_id is not None, "the start has entries"
+    return ProveLogEntryCommand(entry_id=entry_id)
+
+
 ACTS: Final = list(NEEDS)
-WEIGHTS: Final = [OFTEN.get(act, 1) for act in ACTS]
 
 
 def _of_everyone(seen: Seen) -> Rights:
@@ -1012,11 +1159,11 @@ def _of_everyone(seen: Seen) -> Rights:
 
 
 @asynccontextmanager
-async def rightful(url: str, seed: int) -> AsyncIterator[Rightful]:
+async def rightful(url: str, seed: int, *, focus: str | None = None) -> AsyncIterator[Rightful]:
     clock = MovableClock()
     known = {} if url == MEMORY else {"database_url": url, "migrate": "auto"}
     settings = Settings.memory(**{**TINY_HASHING, "login_rate_limit": NO_LIMITS, "sessions_per_user": 4, **known})
     async with open_environment(settings, clock=clock, delivering=False) as environment:
-        world = Rightful(environment.application, clock, random.Random(seed))  # noqa: S311 - not a secret
+        world = Rightful(environment.application, clock, random.Random(seed), focus=focus)  # noqa: S311 - not a secret
         await world.start()
         yield world
