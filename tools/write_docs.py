@@ -1,11 +1,11 @@
-"""Write the pages of `docs/` and the files of `deploy/` that are made from the code: `make docs`."""
+"""Write the pages of `docs/`, the files of `deploy/` and the public names that are made from the code: `make docs`."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from tools import monitoring
+from tools import monitoring, public_names
 from tools.rooms import pictures
 from ubr.domain.events import (
     Event,
@@ -200,6 +200,7 @@ def pages() -> dict[Path, str]:
         DOCS / "doctor.md": doctor_page(),
         DOCS / "permissions.md": permissions_page(),
         DOCS / "architecture.md": architecture_page(),
+        public_names.STUB: public_names.stub(),
         **monitoring.files(),
         **{PROBLEMS / f"{slug}.md": markdown(page) for slug, page in problem_pages(described()).items()},
     }

@@ -14,11 +14,9 @@ from typing import Any
 @cache
 def _homes() -> dict[str, str]:
     """The module of each public name, read off the stub: one list serves type checkers and the interpreter."""
-    import ast  # noqa: PLC0415 - not needed by those who import `ubr.domain` alone
-
-    stub = ast.parse(Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
-    imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
-    return {alias.name: node.module or "" for node in imports for alias in node.names}
+    stub = Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8")
+    imports = [line.split() for line in stub.splitlines() if line.startswith("from ")]
+    return {name: module for _, module, _, name, *_ in imports}
 
 
 def __getattr__(name: str) -> Any:

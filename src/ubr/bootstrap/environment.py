@@ -114,7 +114,7 @@ def preload(settings: Settings) -> None:
     if settings.database_url == MEMORY:
         return
     require_extras(settings)
-    modules = ["ubr.bootstrap.sql", "jwt.algorithms"]
+    modules = ["ubr.bootstrap.sql", "idna", "jwt.algorithms"]
     if not settings.database_url.startswith("sqlite"):
         modules.append("ubr.adapters.sql.postgresql")
     if settings.redis_url is not None:

@@ -7,7 +7,6 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, TypeAlias
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_der_private_key,
 )
+from msgspec.structs import replace
 
 from ubr.adapters.security.secrets import SecretKeys, Unsealable
 from ubr.domain.errors import InvalidToken, NoSigningKey, SigningKeyLocked, Unavailable

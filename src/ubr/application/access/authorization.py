@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from ubr.application.access.session_cache import SessionCache
-from ubr.application.ports.sessions import Principal
-from ubr.application.ports.system import Clock
-from ubr.application.ports.unit_of_work import Transaction
 from ubr.domain.accounts.user import REAUTHENTICATION, User
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import (
@@ -20,8 +17,14 @@ from ubr.domain.errors import (
     ReauthenticationRequired,
     Unauthenticated,
 )
-from ubr.domain.ids import UserId
 from ubr.domain.roles.permissions import EVERYTHING, Permission, Permissions, union
+
+if TYPE_CHECKING:
+    from ubr.application.access.session_cache import SessionCache
+    from ubr.application.ports.sessions import Principal
+    from ubr.application.ports.system import Clock
+    from ubr.application.ports.unit_of_work import Transaction
+    from ubr.domain.ids import UserId
 
 
 class Authority(msgspec.Struct, frozen=True):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from ubr.application.access.authorization import Authority
+from typing import TYPE_CHECKING
+
 from ubr.domain.accounts.user_field import Access
 from ubr.domain.actor import Actor, System
 from ubr.domain.roles.permissions import USERS_READ, USERS_WRITE, Permission
+
+if TYPE_CHECKING:
+    from ubr.application.access.authorization import Authority
 
 
 def reading(who: Authority) -> Access:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from functools import wraps
-from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
-from ubr.application.ports.audit import DenialLog
 from ubr.domain.actor import Actor
 from ubr.domain.errors import (
     Conflict,
@@ -17,6 +16,9 @@ from ubr.domain.errors import (
     PreconditionFailed,
     StoreUnavailable,
 )
+
+if TYPE_CHECKING:
+    from ubr.application.ports.audit import DenialLog
 
 _DENIALS: Final = (Forbidden, NotFound, Conflict, PreconditionFailed, Contradictory)
 """The kinds of errors that are denials. Invalid input and a missing login are not denials of an action, an unavailable

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final, Generic, TypeVar, cast
 
@@ -16,6 +15,7 @@ from ubr.application.ports.idempotency import IdempotencyRecord
 from ubr.application.ports.secrets import Signer
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.actor import Actor, System
+from ubr.domain.concealed import Concealed
 from ubr.domain.errors import IdempotencyKeyReused, Invalid
 from ubr.domain.events import IdempotencyKeyMismatched
 from ubr.domain.ids import UserId
@@ -36,14 +36,13 @@ _PURPOSE: Final = "idempotency"
 _encode: Final = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class IdempotencyKey:
+class IdempotencyKey(Concealed, frozen=True):
     """The key of a call, chosen by the caller for that call alone, and sent with each attempt.
 
     Errors: `Invalid` for a key that is not 1 to 255 visible ASCII characters.
     """
 
-    key: str = field(repr=False)
+    key: str
 
     def __post_init__(self) -> None:
         if not _KEY.fullmatch(self.key):
@@ -63,8 +62,7 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True):
     result: msgspec.Raw
 
 
-@dataclass(frozen=True, slots=True)
-class IdempotentCall(Generic[A]):
+class IdempotentCall(Concealed, Generic[A], frozen=True):
     """One attempt at a call. Without a key, no result is looked up or stored."""
 
     unit_of_work: UnitOfWork
@@ -72,7 +70,7 @@ class IdempotentCall(Generic[A]):
     actor: Actor | System | None
     answer: type[A]
     digest: bytes | None = None
-    asked: bytes = field(default=b"", repr=False)
+    asked: bytes = b""
 
     async def answered(self) -> Answered[A] | None:
         """The stored result; None if there is none yet. Cheap: call it before expensive work.

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Annotated, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
 from msgspec import UNSET, UnsetType
@@ -16,7 +16,6 @@ from msgspec import UNSET, UnsetType
 from ubr.application.kernel.command import Result
 from ubr.application.kernel.field_declarations import typed
 from ubr.application.kernel.fields import EXAMPLE_EMAIL, EXAMPLE_ID, Id, RefreshTokenStr, Timestamp, example
-from ubr.application.ports.unit_of_work import Transaction
 from ubr.domain.accounts.user import User, UserKind, UserStatus, UserSummary
 from ubr.domain.accounts.user_field import Access
 from ubr.domain.accounts.user_fields import NO_FIELDS, FieldView
@@ -25,12 +24,15 @@ from ubr.domain.audit.entry import SESSION, LogEntry
 from ubr.domain.concealed import Concealed
 from ubr.domain.errors import PreconditionFailed
 from ubr.domain.events import Level
-from ubr.domain.keys.signing_key import SigningKey
-from ubr.domain.machines.key import MachineKey
 from ubr.domain.roles.grant import Grant
 from ubr.domain.roles.permissions import USERS_READ, Permissions, union
 from ubr.domain.roles.role import Role, RoleName
 from ubr.domain.sessions.session import Session, SessionKind
+
+if TYPE_CHECKING:
+    from ubr.application.ports.unit_of_work import Transaction
+    from ubr.domain.keys.signing_key import SigningKey
+    from ubr.domain.machines.key import MachineKey
 
 T = TypeVar("T")
 F = TypeVar("F")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from ubr.application.kernel.origin import current_origin
-from ubr.application.ports.system import NewId
-from ubr.application.ports.unit_of_work import Transaction
-from ubr.domain.accounts.email import Email
-from ubr.domain.ids import SessionId, UserId
-from ubr.domain.mail.kinds import MailKind
 from ubr.domain.mail.queued_mail import QueuedMail
+
+if TYPE_CHECKING:
+    from ubr.application.ports.system import NewId
+    from ubr.application.ports.unit_of_work import Transaction
+    from ubr.domain.accounts.email import Email
+    from ubr.domain.ids import SessionId, UserId
+    from ubr.domain.mail.kinds import MailKind
 
 
 class MailQueue(msgspec.Struct, frozen=True):

@@ -7,20 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
 import msgspec
 
-from ubr.application.ports.paging import After, Found
-from ubr.application.ports.secrets import MintedToken
-from ubr.domain.accounts.email import Email
-from ubr.domain.accounts.one_time_link import LinkKind, OneTimeLink
-from ubr.domain.accounts.passwords import PasswordHash
-from ubr.domain.accounts.search import Prefix
-from ubr.domain.accounts.user import User, UserStatus, UserSummary
-from ubr.domain.accounts.user_field import FieldValues, Term, Terms
-from ubr.domain.ids import TokenDigest, UserId
-from ubr.domain.roles.role import RoleName
+if TYPE_CHECKING:
+    from ubr.application.ports.paging import After, Found
+    from ubr.application.ports.secrets import MintedToken
+    from ubr.domain.accounts.email import Email
+    from ubr.domain.accounts.one_time_link import LinkKind, OneTimeLink
+    from ubr.domain.accounts.passwords import PasswordHash
+    from ubr.domain.accounts.search import Prefix
+    from ubr.domain.accounts.user import User, UserStatus, UserSummary
+    from ubr.domain.accounts.user_field import FieldValues, Term, Terms
+    from ubr.domain.ids import TokenDigest, UserId
+    from ubr.domain.roles.role import RoleName
 
 MAX_TERMS: Final = 5
 """Maximum number of fields of the host that one search names."""

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
-from ubr.application.ports.paging import After, Found
-from ubr.domain.actor import Actor
-from ubr.domain.audit.checkpoint import LogKey
-from ubr.domain.audit.entry import LogEntry
-from ubr.domain.audit.log_check import Leaf
-from ubr.domain.audit.merkle import Frontier, Node
-from ubr.domain.events import Level
-from ubr.domain.ids import LogEntryId, SessionId, UserId
+if TYPE_CHECKING:
+    from ubr.application.ports.paging import After, Found
+    from ubr.domain.actor import Actor
+    from ubr.domain.audit.checkpoint import LogKey
+    from ubr.domain.audit.entry import LogEntry
+    from ubr.domain.audit.log_check import Leaf
+    from ubr.domain.audit.merkle import Frontier, Node
+    from ubr.domain.events import Level
+    from ubr.domain.ids import LogEntryId, SessionId, UserId
 
 
 class LogFilter(msgspec.Struct, frozen=True, kw_only=True):

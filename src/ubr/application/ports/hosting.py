@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
-from ubr.application.ports.protection import RateLimitStore
-from ubr.application.ports.unit_of_work import UnitOfWork
+if TYPE_CHECKING:
+    from ubr.application.ports.protection import RateLimitStore
+    from ubr.application.ports.unit_of_work import UnitOfWork
 
 
 class WrongConnection(RuntimeError):

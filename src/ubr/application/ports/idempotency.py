@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from ubr.domain.ids import UserId
+from ubr.domain.concealed import Concealed
+
+if TYPE_CHECKING:
+    from ubr.domain.ids import UserId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdempotencyRecord:
+class IdempotencyRecord(Concealed, frozen=True, kw_only=True):
     """A result, with hashes that identify the call: nothing that the caller sent is stored in clear.
 
     `digest` identifies the key and its owner, `fingerprint` the request. `user_id` is the user that the call created.
@@ -21,7 +22,7 @@ class IdempotencyRecord:
     fingerprint: bytes
     actor_id: UserId | None
     user_id: UserId | None
-    result: bytes = field(repr=False)
+    result: bytes
     expires_at: datetime
     mismatches: int = 0
 

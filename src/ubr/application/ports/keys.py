@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from ubr.domain.keys.access_token import AccessClaims
-from ubr.domain.keys.signing_key import SigningKey
+if TYPE_CHECKING:
+    from ubr.domain.keys.access_token import AccessClaims
+    from ubr.domain.keys.signing_key import SigningKey
 
 
 class SigningKeys(Protocol):

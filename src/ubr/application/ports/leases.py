@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from ubr.application.ports.revocation import WorkerId
+if TYPE_CHECKING:
+    from ubr.application.ports.revocation import WorkerId
 
 
 class Leases(Protocol):

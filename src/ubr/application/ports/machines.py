@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from ubr.application.ports.paging import After
-from ubr.domain.ids import MachineKeyId, UserId
-from ubr.domain.machines.key import MachineKey
-from ubr.domain.machines.machine import Machine
+from ubr.domain.concealed import Concealed
+
+if TYPE_CHECKING:
+    from ubr.application.ports.paging import After
+    from ubr.domain.ids import MachineKeyId, UserId
+    from ubr.domain.machines.key import MachineKey
+    from ubr.domain.machines.machine import Machine
 
 
-@dataclass(frozen=True, slots=True)
-class MintedMachineKey:
+class MintedMachineKey(Concealed, frozen=True):
     """A new key for its holder: its text, and its encrypted digest."""
 
-    text: str = field(repr=False)
-    sealed: bytes = field(repr=False)
+    text: str
+    sealed: bytes
 
 
 class MachineKeyMint(Protocol):

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 import msgspec
 
-from ubr.application.ports.paging import After
-from ubr.domain.accounts.email import Email
-from ubr.domain.ids import UserId
-from ubr.domain.mail.kinds import MailKind
-from ubr.domain.mail.queued_mail import QueuedMail
+if TYPE_CHECKING:
+    from ubr.application.ports.paging import After
+    from ubr.domain.accounts.email import Email
+    from ubr.domain.ids import UserId
+    from ubr.domain.mail.kinds import MailKind
+    from ubr.domain.mail.queued_mail import QueuedMail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

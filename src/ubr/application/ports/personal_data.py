@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from ubr.domain.accounts.one_time_link import OneTimeLink
-from ubr.domain.accounts.user import User
-from ubr.domain.ids import SessionId, UserId
-from ubr.domain.mail.queued_mail import QueuedMail
-from ubr.domain.sessions.session import Session
+if TYPE_CHECKING:
+    from ubr.domain.accounts.one_time_link import OneTimeLink
+    from ubr.domain.accounts.user import User
+    from ubr.domain.ids import SessionId, UserId
+    from ubr.domain.mail.queued_mail import QueuedMail
+    from ubr.domain.sessions.session import Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

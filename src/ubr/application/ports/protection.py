@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from ubr.domain.accounts.email import Email
-from ubr.domain.ids import UserId
+if TYPE_CHECKING:
+    from ubr.domain.accounts.email import Email
+    from ubr.domain.ids import UserId
 
 
 class Reservation(msgspec.Struct, frozen=True):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
-from ubr.application.ports.paging import After
-from ubr.domain.ids import RoleId, UserId
-from ubr.domain.roles.role import Role, RoleName
+if TYPE_CHECKING:
+    from ubr.application.ports.paging import After
+    from ubr.domain.ids import RoleId, UserId
+    from ubr.domain.roles.role import Role, RoleName
 
 GRANTS_AT_ONCE: Final = 1000
 """The number of holders up to which `Roles.remove` deletes a role completely."""

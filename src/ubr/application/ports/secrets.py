@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from ubr.domain.ids import TokenDigest
+from ubr.domain.concealed import Concealed
+
+if TYPE_CHECKING:
+    from ubr.domain.ids import TokenDigest
 
 
-@dataclass(frozen=True, slots=True)
-class MintedToken:
+class MintedToken(Concealed, frozen=True):
     """A new token for its holder: the secret, and the digest that it is stored under."""
 
-    secret: str = field(repr=False)
+    secret: str
     digest: TokenDigest
 
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
-from ubr.application.ports.paging import After
-from ubr.application.ports.secrets import MintedToken
-from ubr.domain.accounts.user import User
-from ubr.domain.actor import Actor
-from ubr.domain.ids import SessionId, TokenDigest, UserId
-from ubr.domain.machines.key import MachineKey
 from ubr.domain.roles.permissions import Permissions, read_scope, union
-from ubr.domain.roles.role import Role
-from ubr.domain.sessions.session import RefreshToken, Session
-from ubr.domain.sessions.termination import SecurityEvent
+
+if TYPE_CHECKING:
+    from ubr.application.ports.paging import After
+    from ubr.application.ports.secrets import MintedToken
+    from ubr.domain.accounts.user import User
+    from ubr.domain.actor import Actor
+    from ubr.domain.ids import SessionId, TokenDigest, UserId
+    from ubr.domain.machines.key import MachineKey
+    from ubr.domain.roles.role import Role
+    from ubr.domain.sessions.session import RefreshToken, Session
+    from ubr.domain.sessions.termination import SecurityEvent
 
 
 class ForgottenSessions(msgspec.Struct, frozen=True):

@@ -5,25 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
-from ubr.application.ports.accounts import Links, Users
-from ubr.application.ports.audit import LogKeys, LogRecords, Logs, LogTree
-from ubr.application.ports.idempotency import IdempotencyStore
-from ubr.application.ports.keys import SigningKeys
-from ubr.application.ports.leases import Leases
-from ubr.application.ports.machines import MachineKeys, Machines
-from ubr.application.ports.mail import Outbox
-from ubr.application.ports.metrics import Load
-from ubr.application.ports.personal_data import PersonalData
-from ubr.application.ports.protection import KnownClients, PasswordAttempts
-from ubr.application.ports.revocation import FeedPosition
-from ubr.application.ports.roles import Roles
-from ubr.application.ports.sessions import Principals, RefreshTokens, Sessions
-from ubr.domain.actor import Actor, System
-from ubr.domain.events import Event
-from ubr.domain.revocation.changes import Change
+if TYPE_CHECKING:
+    from ubr.application.ports.accounts import Links, Users
+    from ubr.application.ports.audit import LogKeys, LogRecords, Logs, LogTree
+    from ubr.application.ports.idempotency import IdempotencyStore
+    from ubr.application.ports.keys import SigningKeys
+    from ubr.application.ports.leases import Leases
+    from ubr.application.ports.machines import MachineKeys, Machines
+    from ubr.application.ports.mail import Outbox
+    from ubr.application.ports.metrics import Load
+    from ubr.application.ports.personal_data import PersonalData
+    from ubr.application.ports.protection import KnownClients, PasswordAttempts
+    from ubr.application.ports.revocation import FeedPosition
+    from ubr.application.ports.roles import Roles
+    from ubr.application.ports.sessions import Principals, RefreshTokens, Sessions
+    from ubr.domain.actor import Actor, System
+    from ubr.domain.events import Event
+    from ubr.domain.revocation.changes import Change
 
 
 class Repositories(Protocol):

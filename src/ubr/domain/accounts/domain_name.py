@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import idna
-
 _A_LABEL: Final = "xn--"
 
 
@@ -16,14 +14,21 @@ def ascii_domain(domain: str) -> str:
     that no name yields is refused, because two spellings of one name must not differ.
     Errors: `ValueError` if there is none. Labels of plain ASCII are not checked.
     """
+    labels = domain.lower().split(".")
+    if domain.isascii() and not any(label.startswith(_A_LABEL) for label in labels):
+        return ".".join(labels)
+    import idna  # noqa: PLC0415 - few domains take its tables
+
     if not domain.isascii():
-        domain = idna.uts46_remap(domain, std3_rules=True, transitional=False)
-    return ".".join(map(_ascii_label, domain.lower().split(".")))
+        labels = idna.uts46_remap(domain, std3_rules=True, transitional=False).lower().split(".")
+    return ".".join(map(_ascii_label, labels))
 
 
 def _ascii_label(label: str) -> str:
     if label.isascii() and not label.startswith(_A_LABEL):
         return label
+    import idna  # noqa: PLC0415
+
     name = idna.ulabel(label)
     made = idna.alabel(name).decode("ascii")
     if label.isascii() and made != label:

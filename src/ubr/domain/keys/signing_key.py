@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import zip_longest
 from typing import Final
+
+from msgspec.structs import replace
+
+from ubr.domain.concealed import Concealed
 
 JWKS_CACHE: Final = timedelta(minutes=5)
 """How long others may cache the public keys."""
@@ -25,8 +28,7 @@ OVERLAP: Final = MAX_ACCESS_TOKEN_LIFETIME + LEEWAY
 """How long a key is accepted after its last signature: as long as its last token can be valid."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SigningKey:
+class SigningKey(Concealed, frozen=True, kw_only=True):
     """A key and its times. `private` is encrypted; `public` is the text of its JWK (RFC 7517).
 
     It signs from `signs_from` on. `retired_at` is set once a successor exists: the successor begins to sign `OVERLAP`
@@ -37,7 +39,7 @@ class SigningKey:
     kid: str
     algorithm: str
     public: str
-    private: bytes = field(repr=False)
+    private: bytes
     created_at: datetime
     signs_from: datetime
     retired_at: datetime | None = None

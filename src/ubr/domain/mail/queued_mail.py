@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from ubr.domain.accounts.email import Email
+from ubr.domain.concealed import Concealed
 from ubr.domain.ids import SessionId, UserId
 from ubr.domain.mail.kinds import MailKind
 
@@ -18,8 +20,7 @@ _FIRST_PAUSE: Final = timedelta(seconds=30)
 _MAX_PAUSE: Final = timedelta(hours=1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueuedMail:
+class QueuedMail(Concealed, frozen=True, kw_only=True):
     """A mail to send. Its text, and any link in it, is made only at delivery.
 
     `email` is the requested address, which may belong to no account; `user_id` is the account that the mail is about,
@@ -30,10 +31,10 @@ class QueuedMail:
     kind: MailKind
     email: Email
     user_id: UserId | None = None
-    full_name: str | None = field(default=None, repr=False)
-    new_email: str | None = field(default=None, repr=False)
+    full_name: str | None = None
+    new_email: str | None = None
     session_id: SessionId | None = None
-    ip: str | None = field(default=None, repr=False)
+    ip: str | None = None
     request_id: str | None = None
     request_id_given: bool = False
     created_at: datetime

@@ -18,6 +18,8 @@ from ubr.settings.values import duration, one_of, parse_file, whole
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class AccountSettings:
+    """The settings of accounts and their passwords."""
+
     registration: Literal["open", "verified", "closed"] = setting(
         one_of("open", "verified", "closed"),
         "open",

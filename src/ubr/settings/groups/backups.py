@@ -30,6 +30,8 @@ def parse_encryption(raw: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class BackupSettings:
+    """The settings of backups."""
+
     backup_dir: str | None = setting(
         parse_place,
         None,

@@ -17,6 +17,8 @@ def parse_email(raw: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class InstallationSettings:
+    """The settings of the initial state."""
+
     secret_keys: tuple[bytes, ...] = derived(
         parse_secrets,
         "Encrypts signing keys at rest. The bytes of the text itself, 32 or more, for instance the output of "

@@ -27,6 +27,8 @@ def parse_sender(raw: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class MailSettings:
+    """The settings of the mail server, the sender and the templates."""
+
     smtp_url: str | None = setting(
         parse_smtp_url,
         None,

@@ -41,6 +41,8 @@ def _proxies_as_text(proxies: TrustedProxies) -> str:
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class NetworkSettings:
+    """The settings of the network between clients and the service."""
+
     public_url: str | None = setting(
         parse_http_url,
         None,

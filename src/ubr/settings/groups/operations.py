@@ -34,6 +34,8 @@ def parse_share(raw: str) -> float:
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class OperationsSettings:
+    """The settings of monitoring and of the resources of a worker."""
+
     metrics_token: str | None = setting(
         parse_token,
         None,

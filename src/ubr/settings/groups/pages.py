@@ -27,6 +27,8 @@ def parse_logo(raw: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class PageSettings:
+    """The settings of pages for people."""
+
     pages: Literal["off", "account", "all"] = setting(
         one_of("off", "account", "all"),
         "all",

@@ -25,6 +25,8 @@ def parse_host(raw: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class ServerSettings:
+    """The settings of the processes that answer requests."""
+
     host: str = setting(parse_host, "127.0.0.1", "The network interface to listen on, by address or name.")
     port: int = setting(whole(1, 65535), "8000", "The port to listen on.")
     shutdown_delay: timedelta = setting(

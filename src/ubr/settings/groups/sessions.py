@@ -11,6 +11,8 @@ from ubr.settings.values import duration, whole
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class SessionSettings:
+    """The settings of sessions."""
+
     session_idle: timedelta = setting(duration("1m", "3650d"), "14d", "The lifetime of an unused session.")
     session_lifetime: timedelta = setting(duration("1m", "3650d"), "90d", "The maximum lifetime of a session.")
     refresh_retry_window: timedelta = setting(

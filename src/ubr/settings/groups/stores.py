@@ -140,6 +140,8 @@ def parse_redis_url(raw: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class StoreSettings:
+    """The settings of the stores."""
+
     database_url: str = setting(
         parse_database_url,
         EMBEDDED,

@@ -52,6 +52,8 @@ def _origin(raw: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class TokenSettings:
+    """The settings of access tokens, other services and pages."""
+
     access_token_lifetime: timedelta = setting(
         duration("1s", "15m"), "10m", "The lifetime of an access token, 15m at most."
     )
