@@ -22,7 +22,7 @@ from sqlalchemy.event import listen
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.integration.verifier.processes import PASSWORD, follower_key
-from tests.support.commands import PATIENCE, clean_environment, warm_script
+from tests.support.commands import PATIENCE, clean_environment
 from tests.support.papers import ROOT, blocks_of, program
 from tests.support.servers import run
 from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, serving
@@ -137,7 +137,7 @@ def test_a_request_with_a_key(tmp_path: Path) -> None:
 
 def shell(folder: Path, *programs: str) -> subprocess.CompletedProcess[str]:
     """Run these lines in a shell that stops at the first error and finds `ubr` and `python` of this environment."""
-    path = f"{warm_script()}:{Path(sys.executable).parent}:/usr/bin:/bin"
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
     return subprocess.run(  # noqa: S603 - the documentation is ours
         ["/bin/sh", "-eu", "-c", "\n".join(programs)],
         cwd=folder,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import json
 import os
 import select
 import signal
@@ -13,10 +12,9 @@ import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory, mkstemp
-from typing import Final, Protocol
+from tempfile import mkstemp
+from typing import Protocol
 from weakref import finalize
 
 from tests.support import warm
@@ -151,60 +149,6 @@ class _Warm:
 
 
 _warm = _Warm()
-
-_SHIM = """#!{python} -IS
-import json, os, socket, sys
-with socket.socket(socket.AF_UNIX) as asked:
-    asked.connect({address!r})
-    told = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
-    socket.send_fds(asked, [len(told).to_bytes(4, "big")], [0, 1, 2])
-    asked.sendall(told)
-    status = int(asked.makefile().readline())
-if status < 0:
-    os.kill(os.getpid(), -status)
-sys.exit(status)
-"""
-
-
-class WarmScript:
-    """A folder with a program `ubr`: each run is a copy of the warm process."""
-
-    def __init__(self) -> None:
-        self._kept = TemporaryDirectory(prefix="ubr-script-")
-        self.folder = Path(self._kept.name)
-        address = str(self.folder / "socket")
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(address)
-        self._listener.listen()
-        script = self.folder / "ubr"
-        script.write_text(_SHIM.format(python=sys.executable, address=address))
-        script.chmod(0o755)
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        while True:
-            asked, _ = self._listener.accept()
-            threading.Thread(target=self._run, args=[asked], daemon=True).start()
-
-    @staticmethod
-    def _run(asked: socket.socket) -> None:
-        with asked:
-            length, files, _, _ = socket.recv_fds(asked, 4, 3)
-            with asked.makefile("rb") as told:
-                arguments, folder, environment = json.loads(told.read(int.from_bytes(length, "big")))
-            wish = warm.Wish(arguments=arguments, folder=folder, environment=environment, room=False)
-            copy = _warm.start(wish, files)
-            for file in files:
-                os.close(file)
-            asked.sendall(f"{copy.wait()}\n".encode())
-
-
-_warm_script: Final = cache(WarmScript)
-
-
-def warm_script() -> Path:
-    """The folder of a program `ubr` that starts fast, for the PATH of a shell; that of the console script elsewhere."""
-    return _warm_script().folder if sys.platform == "linux" else Path(UBR).parent
 
 
 def start(
