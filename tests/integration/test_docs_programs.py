@@ -9,7 +9,6 @@ import runpy
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from secrets import token_hex
 from string import Template
@@ -22,7 +21,7 @@ from sqlalchemy.event import listen
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.integration.verifier.processes import PASSWORD, follower_key
-from tests.support.commands import PATIENCE, clean_environment
+from tests.support import commands
 from tests.support.papers import ROOT, blocks_of, program
 from tests.support.servers import run
 from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, serving
@@ -101,7 +100,7 @@ def test_a_machine_is_set_up_and_logs_in(tmp_path: Path) -> None:
         example = UUID(rotate.split()[4])
         new = shell(tmp_path, rotate.replace(str(example), its_id)).stdout.splitlines()[-1]
         assert [logged_in(each).status_code for each in (key, new)] == [200, 200]
-        assert shell(tmp_path, revoke.replace(str(example), its_id)).returncode == 0
+        assert shell(tmp_path, revoke.replace(str(example), its_id), script=True).returncode == 0
         assert [logged_in(each).status_code for each in (key, new)] == [401, 200]
         me = httpx.get(f"{service.url}/api/users/me", headers={"authorization": f"Bearer {token['access_token']}"})
         assert me.status_code == 401
@@ -135,26 +134,17 @@ def test_a_request_with_a_key(tmp_path: Path) -> None:
     assert answers[0].json()["email"] == json.loads(words[5])["email"]
 
 
-def shell(folder: Path, *programs: str) -> subprocess.CompletedProcess[str]:
-    """Run these lines in a shell that stops at the first error and finds `ubr` and `python` of this environment."""
-    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
-    return subprocess.run(  # noqa: S603 - the documentation is ours
-        ["/bin/sh", "-eu", "-c", "\n".join(programs)],
-        cwd=folder,
-        input="y\n",  # to a question
-        env={**clean_environment(), "PATH": path},
-        capture_output=True,
-        text=True,
-        timeout=10 * PATIENCE,
-        check=False,
-    )
+def shell(folder: Path, *programs: str, script: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run these lines with an answer to a question. Most pages have one with `script`."""
+    return commands.shell(*programs, folder=folder, typed="y\n", script=script)
 
 
 @pytest.fixture(scope="module")
 def administered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an embedded database, to be copied."""
     folder = tmp_path_factory.mktemp("administered")
-    made = shell(folder, f"echo {ADMIN_PASSWORD!r} | ubr admin create --email {ADMIN_EMAIL} --password-stdin")
+    create = f"echo {ADMIN_PASSWORD!r} | ubr admin create --email {ADMIN_EMAIL} --password-stdin"
+    made = shell(folder, create, script=True)
     assert made.returncode == 0, made.stderr
     return folder
 
@@ -168,13 +158,13 @@ def installation(administered: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.system(seconds=10)
 def test_the_commands_of_the_audit_log(installation: Path) -> None:
-    commands = [block.text for block in blocks_of("docs/audit.md", "sh")]
-    run = [text for text in commands if "UBR_" not in text]
-    assert len(run) == len(commands) - 1
+    blocks = [block.text for block in blocks_of("docs/audit.md", "sh")]
+    run = [text for text in blocks if "UBR_" not in text]
+    assert len(run) == len(blocks) - 1
     ran = shell(installation, *run)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert ran.stdout.count("match their signatures") == 2
-    settings = {line.partition("=")[0] for text in commands if text not in run for line in text.splitlines()}
+    settings = {line.partition("=")[0] for text in blocks if text not in run for line in text.splitlines()}
     assert settings == {"UBR_MIGRATION_DATABASE_URL", "UBR_DATABASE_URL"}
 
 
@@ -236,7 +226,7 @@ def test_an_upgrade(tmp_path: Path) -> None:
     (block,) = blocks_of("docs/operations/upgrade.md", "sh")
     check, backup, migrate = block.text.splitlines()
     # As the page says: there is no backup, and SQLite needs a stop.
-    before = shell(tmp_path, settings, check)
+    before = shell(tmp_path, settings, check, script=True)
     assert before.returncode == 1, before.stdout + before.stderr
     assert "backup" in before.stdout + before.stderr
     ran = shell(tmp_path, settings, backup, migrate, check)
@@ -260,7 +250,7 @@ def test_a_lost_password_and_a_lost_secret(installation: Path) -> None:
     """Without a copy of the secret: users and roles stay, and the administrator logs in with a new password."""
     assert ADMIN_EMAIL == "admin@example.org"
     take_over, replace, look = (block.text for block in blocks_of("docs/operations/lost.md", "sh"))
-    first = shell(installation, take_over)
+    first = shell(installation, take_over, script=True)
     assert first.returncode == 0, first.stderr
     (kid,) = [key["kid"] for key in json.loads(shell(installation, "ubr keys list --json").stdout)]
     lost = installation / "var" / "secret_key"
@@ -308,7 +298,7 @@ def test_the_commands_about_users(installation: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.chdir(installation)
     run(lock_out())
-    asked = shell(installation, ask)
+    asked = shell(installation, ask, script=True)
     assert asked.returncode == 0, asked.stderr
     assert _form(asked.stdout) == _form(example)
     ran = shell(installation, look, act)

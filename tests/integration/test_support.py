@@ -20,6 +20,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from tests.support import commands
 from tests.support.aws import Agent, DatabaseEndpoint, trust_socket
 from tests.support.event_loop import Loop
 from tests.support.mail import certificate
@@ -504,3 +505,14 @@ def test_the_loop_leaves_no_connection_that_waits_for_the_end_of_tls(tmp_path: P
         server.result().close()
 
     assert [str(each.message) for each in caught if "unclosed transport" in str(each.message)] == []
+
+
+def test_a_shell_runs_commands_in_forks_that_differ_in_nothing(tmp_path: Path) -> None:
+    """The exit status, the error output, the streams and the variables are those of the console script."""
+    lines = ['UBR_SECRET_KEY=short ubr config || echo "status $?"', "ubr keys nonsense 2>&1 | cat", "ubr nonsense"]
+    warm, script = (commands.shell(*lines, folder=tmp_path, script=script) for script in (False, True))
+    assert (warm.returncode, warm.stdout, warm.stderr) == (script.returncode, script.stdout, script.stderr)
+    assert warm.returncode == 2
+    assert "status 2" in warm.stdout
+    assert "nonsense" in warm.stdout
+    assert "nonsense" in warm.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -13,11 +14,11 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from tempfile import mkstemp
+from tempfile import TemporaryDirectory, mkstemp
 from typing import Protocol
 from weakref import finalize
 
-from tests.support import warm
+from tests.support import warm, warm_script
 
 UBR = str(Path(sys.executable).with_name("ubr"))
 """The installed console script."""
@@ -119,17 +120,22 @@ class _Warm:
     def start(self, wish: warm.Wish, files: list[int]) -> _Copy:
         said, tell = os.pipe()
         try:
-            with self._lock:
-                if self._control is None:
-                    self._control = self._begin()
-                warm.send(self._control, wish, [*files, tell])
+            warm.send(self.control, wish, [*files, tell])
         finally:
             os.close(tell)
         return _Copy(said)
 
+    @property
+    def control(self) -> socket.socket:
+        """The socket for requests."""
+        with self._lock:
+            if self._control is None:
+                self._control = self._begin()
+            return self._control
+
     @staticmethod
     def _begin() -> socket.socket:
-        ours, its = socket.socketpair()
+        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with its:
             process = subprocess.Popen(
                 # No module beside this script may shadow an import.
@@ -204,3 +210,31 @@ def run(
     finally:
         process.kill()
     return code, out.text, err.text
+
+
+def shell(*programs: str, folder: Path, typed: str = "", script: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run these lines in a shell that stops at the first error and finds `ubr` and `python` of this environment.
+
+    `ubr` is a fork of the warm process, as in `start`, or with `script` the console script.
+    """
+    with TemporaryDirectory() as place:
+        environment = {**clean_environment(), "PATH": f"{Path(UBR).parent}:/usr/bin:/bin"}
+        passed: tuple[int, ...] = ()
+        if not script and sys.platform == "linux":
+            passed = (_warm.control.fileno(),)
+            warm_ubr = Path(place, "ubr")
+            run_it = shlex.join([sys.executable, "-I", "-S", warm_script.__file__])
+            warm_ubr.write_text(f'#!/bin/sh\nexec {run_it} "$@"\n')
+            warm_ubr.chmod(0o755)
+            environment |= {"PATH": f"{place}:{environment['PATH']}", warm_script.SOCKET: str(*passed)}
+        return subprocess.run(
+            ["/bin/sh", "-eu", "-c", "\n".join(programs)],
+            cwd=folder,
+            input=typed,
+            env=environment,
+            pass_fds=passed,
+            capture_output=True,
+            text=True,
+            timeout=10 * PATIENCE,
+            check=False,
+        )

@@ -5,8 +5,9 @@ the console script, with its own arguments, folder, environment and standard str
 module imports only the standard library before it is told to load the rest: `tests.support.commands` runs it as a
 script.
 
-Protocol on standard input, a socket: a request is its length and then JSON, with four file descriptors: the three
-standard streams, and one for the replies: first the number of the new process, later its exit status.
+Protocol on standard input, a socket that keeps the bounds of messages, so that several processes can write to it: a
+request is a message of JSON, with four file descriptors: the three standard streams, and one for the replies: first the
+number of the new process, later its exit status.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ LOADED = (
     "uvloop",
 )
 """Modules that import all others. A missing one costs time and has no other effect."""
-LENGTH = 4
-"""Size in bytes of the length of a request."""
+LONGEST = 200_000
+"""Bytes of a request: more than one has, and less than a socket holds."""
 
 
 class Wish(TypedDict):
@@ -54,20 +55,14 @@ class Wish(TypedDict):
 
 def send(control: socket.socket, wish: Wish, files: list[int]) -> None:
     """Send a request with its file descriptors."""
-    text = json.dumps(wish).encode()
-    socket.send_fds(control, [len(text).to_bytes(LENGTH, "big")], files)
-    control.sendall(text)
+    socket.send_fds(control, [json.dumps(wish).encode()], files)
 
 
 def _receive(control: socket.socket) -> tuple[Wish, list[int]] | None:
     """The next request; None when the socket is closed."""
-    length, files, _, _ = socket.recv_fds(control, LENGTH, LENGTH)
-    if not length:
+    text, files, _, _ = socket.recv_fds(control, LONGEST, 4)
+    if not text:
         return None
-    text = b""
-    size = int.from_bytes(length, "big")
-    while len(text) < size:
-        text += control.recv(size - len(text))
     wish: Wish = json.loads(text)
     return wish, files
 
