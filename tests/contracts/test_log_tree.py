@@ -780,6 +780,7 @@ async def test_keys_come_back_as_they_were_by_their_numbers(uow: UnitOfWork) -> 
     for unit in (uow.begin(SYSTEM), uow.read()):
         async with unit as tx:
             assert list(await tx.log_keys.all()) == expected
+            assert list(await tx.log_keys.note_keys()) == [key.note_key for key in expected]
     async with uow.begin(SYSTEM) as tx:
         assert list(await tx.log_keys.all_to_change()) == expected
 

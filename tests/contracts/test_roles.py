@@ -346,6 +346,32 @@ async def test_a_role_is_held_while_a_grant_is_in_force(uow: UnitOfWork, clock: 
     assert await held(end) == [True, False, False]
 
 
+async def test_grants_of_a_role_are_those_in_force_by_the_id_of_the_user(uow: UnitOfWork, clock: MovableClock) -> None:
+    role, other = new_role("editor"), new_role("another")
+    end = clock() + HOUR
+    lasting = replace(new_grant(role), granted_at=NOON + HOUR)
+    ending = replace(new_grant(role, until=end), granted_by=new_user("giver").id)
+    holders = sorted((new_user(f"user{n}", grants=[lasting]) for n in range(3)), key=lambda user: user.id)
+    ended, unheld = new_user("ended", grants=[ending]), new_user("unheld", grants=[new_grant(other)])
+    await put(uow, role, other, *holders, ended, unheld)
+    for unit in (uow.begin(SYSTEM), uow.read()):
+        async with unit as tx:
+            found = await tx.roles.grants(role.id, end - HOUR, None, 10)
+            assert found == sorted([*((user.id, lasting) for user in holders), (ended.id, ending)])
+            assert await tx.roles.grants(role.id, end, None, 10) == [(user.id, lasting) for user in holders]
+            assert await tx.roles.grants(role.id, end, None, 2) == [(user.id, lasting) for user in holders[:2]]
+            assert await tx.roles.grants(role.id, end, holders[1].id, 2) == [(holders[2].id, lasting)]
+            assert await tx.roles.grants(role.id, end, holders[2].id, 2) == []
+            assert await tx.roles.grant(role.id, ended.id) == ending
+            assert await tx.roles.grant(role.id, unheld.id) is None
+    async with uow.begin(SYSTEM) as tx:
+        await tx.roles.remove(role)
+        await tx.commit()
+    async with uow.read() as tx:
+        assert await tx.roles.grants(role.id, end, None, 10) == []
+        assert await tx.roles.grant(role.id, ended.id) is None
+
+
 async def test_a_former_name_is_remembered_until_its_end(uow: UnitOfWork) -> None:
     first, second = new_role("first"), new_role("second")
     async with uow.begin(SYSTEM) as tx:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.contracts.kit import HOUR, NOON, new_key, put, race, seen
 from tests.support.values import replace
+from ubr.application.ports.keys import KeyDates
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import SYSTEM
 
@@ -22,6 +23,17 @@ async def test_keys_come_back_as_they_were_newest_first(uow: UnitOfWork) -> None
     for unit in (uow.begin(SYSTEM), uow.read()):
         async with unit as tx:
             assert list(await tx.signing_keys.all()) == [keys[1], keys[0], keys[2]]
+
+
+async def test_the_dates_of_keys_need_no_key(uow: UnitOfWork) -> None:
+    revoked = replace(new_key("b", created=NOON), revoked_at=NOON + HOUR)
+    await put(uow, revoked, new_key("a", created=NOON + HOUR))
+    for unit in (uow.begin(SYSTEM), uow.read()):
+        async with unit as tx:
+            assert list(await tx.signing_keys.dates()) == [
+                KeyDates("a", NOON + HOUR, None),
+                KeyDates("b", NOON, NOON + HOUR),
+            ]
 
 
 async def test_a_key_changes(uow: UnitOfWork) -> None:

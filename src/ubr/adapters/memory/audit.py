@@ -12,7 +12,7 @@ from ubr.adapters.memory.paging import cut
 from ubr.adapters.memory.store import Drafts
 from ubr.application.ports.audit import Backlog, ComparedEntries, LogFilter
 from ubr.application.ports.paging import After, Found
-from ubr.domain.audit.checkpoint import LogKey
+from ubr.domain.audit.checkpoint import LogKey, NoteKey
 from ubr.domain.audit.entry import LogEntry
 from ubr.domain.audit.log_check import Leaf
 from ubr.domain.audit.merkle import Frontier, Node
@@ -193,6 +193,9 @@ class MemoryLogKeys:
 
     async def all(self) -> Sequence[LogKey]:
         return sorted(self._keys, key=lambda key: key.number)
+
+    async def note_keys(self) -> Sequence[NoteKey]:
+        return [key.note_key for key in await self.all()]
 
     async def all_to_change(self) -> Sequence[LogKey]:
         """There is only one writer, so no lock is needed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ubr.adapters.memory.store import Drafts
+from ubr.application.ports.keys import KeyDates
 from ubr.domain.keys.signing_key import SigningKey, newest_first
 
 
@@ -14,6 +15,9 @@ class MemorySigningKeys:
 
     async def all(self) -> Sequence[SigningKey]:
         return newest_first(self._keys)
+
+    async def dates(self) -> Sequence[KeyDates]:
+        return [KeyDates(key.kid, key.created_at, key.revoked_at) for key in await self.all()]
 
     async def all_to_change(self) -> Sequence[SigningKey]:
         """There is only one writer, so no lock is needed."""

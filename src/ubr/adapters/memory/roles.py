@@ -13,6 +13,7 @@ from ubr.application.ports.roles import ForgottenGrants
 from ubr.domain.errors import RoleNameTaken
 from ubr.domain.events import Event
 from ubr.domain.ids import RoleId, UserId
+from ubr.domain.roles.grant import Grant
 from ubr.domain.roles.role import Role, RoleName
 
 
@@ -67,6 +68,17 @@ class MemoryRoles:
 
     async def held(self, role_id: RoleId, now: datetime) -> bool:
         return any(role_id in user.roles_at(now) for user in self._drafts.users)
+
+    async def grants(
+        self, role_id: RoleId, now: datetime, after: UserId | None, limit: int
+    ) -> list[tuple[UserId, Grant]]:
+        grants = [(user.id, grant) for user in self._drafts.users if (grant := user.grants.get(role_id)) is not None]
+        found = [each for each in grants if each[1].holds_at(now) and (after is None or each[0] > after)]
+        return sorted(found, key=lambda each: each[0])[:limit]
+
+    async def grant(self, role_id: RoleId, user_id: UserId) -> Grant | None:
+        user = self._drafts.users.get(user_id)
+        return None if user is None else user.grants.get(role_id)
 
     async def give_up_name(self, role: Role, until: datetime) -> None:
         self._drafts.former_role_names.put(role.name, FormerName(role.name, role.id, until))

@@ -64,6 +64,8 @@ def of_denial(message: str, tables: Iterable[str]) -> str:
                 f"The database role lacks a privilege on the table {name}: `ubr migrate` with "
                 "UBR_MIGRATION_DATABASE_URL grants the service what it needs"
             )
+    if "for database" in message:  # while it connects; in another language the sentence is the general one
+        return "The database role may not connect to this database: grant it the privilege CONNECT"
     return "The database role lacks a privilege that this requires, such as the one to create tables"
 
 

@@ -82,8 +82,9 @@ def authenticated_by_iam(connection: Connection, role: str) -> list[str]:
     return statements
 
 
-def privileges(connection: Connection) -> tuple[list[str], list[str]]:
-    """The privileges that the current role lacks and those by which it can change the audit log, as `UPDATE on logs`.
+def privileges(connection: Connection) -> tuple[list[str], list[str], bool]:
+    """The privileges that the current role lacks and those by which it can change the audit log, as `UPDATE on logs`,
+    and True if it may change no table.
 
     The tables have to exist.
     """
@@ -97,4 +98,4 @@ def privileges(connection: Connection) -> tuple[list[str], list[str]]:
         lacking += [f"{each} on {table}" for each in needed.split(", ") if each not in privileges_held]
         if needed == _ADD:
             excess += [f"{each} on {table}" for each in _CHANGES if each in privileges_held]
-    return lacking, excess
+    return lacking, excess, not any(each - {_READ} for each in held.values())

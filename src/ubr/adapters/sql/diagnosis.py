@@ -58,6 +58,8 @@ class RightsFacts(msgspec.Struct, frozen=True, kw_only=True):
     lacking: tuple[str, ...]
     on_the_log: tuple[str, ...]
     """Rights to change or delete entries of the audit log, or their signatures."""
+    only_reads: bool
+    """True if the role may change no table, as that of an auditor."""
 
 
 async def examine_postgresql(url: str, clock: Callable[[], datetime]) -> PostgresqlFacts:
@@ -89,9 +91,9 @@ async def examine_rights(url: str, schema: str | None) -> RightsFacts:
 
 
 def _rights(connection: Connection) -> RightsFacts:
-    lacking, on_the_log = privileges(connection)
+    lacking, on_the_log, only_reads = privileges(connection)
     owner = bool(connection.execute(_OWNED).scalar_one())
-    return RightsFacts(owner=owner, lacking=tuple(lacking), on_the_log=tuple(on_the_log))
+    return RightsFacts(owner=owner, lacking=tuple(lacking), on_the_log=tuple(on_the_log), only_reads=only_reads)
 
 
 def write_ahead(path: Path) -> bool:

@@ -10,11 +10,12 @@ from sqlalchemy import Integer, bindparam, delete, or_, select, tuple_, update
 
 from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.rows import role_from_row, role_to_row
-from ubr.adapters.sql.statements import Locking, Parameters, Statement, among, inserting, updating
+from ubr.adapters.sql.statements import Locking, Parameters, Row, Statement, among, inserting, updating
 from ubr.adapters.sql.tables import former_role_names, roles, user_roles
 from ubr.application.ports.paging import After
 from ubr.application.ports.roles import GRANTS_AT_ONCE, ForgottenGrants
 from ubr.domain.ids import RoleId, UserId
+from ubr.domain.roles.grant import Grant
 from ubr.domain.roles.role import Role, RoleName
 
 _THERE: Final = roles.c.deleted_at.is_(None)
@@ -34,6 +35,7 @@ _NEXT_PAGE: Final = Statement(
         > tuple_(bindparam("key", type_=roles.c.created_at.type), bindparam("id", type_=roles.c.id.type))
     )
 )
+_GRANTS: Final = select(user_roles).join(roles, roles.c.id == user_roles.c.role_id).where(_THERE)
 _STORED: Final = [column for column in roles.columns if column is not roles.c.deleted_at]
 _ADD: Final = inserting(roles, _STORED)
 _SAVE: Final = updating(roles, roles.c.id == bindparam("its_id"), _THERE, columns=_STORED)
@@ -109,6 +111,21 @@ class SqlRoles:
         in_force = select(c.user_id).where(c.role_id == role_id, or_(c.expires_at.is_(None), c.expires_at > now))
         return await self._connection.row(in_force.limit(1)) is not None
 
+    async def grants(
+        self, role_id: RoleId, now: datetime, after: UserId | None, limit: int
+    ) -> list[tuple[UserId, Grant]]:
+        c = user_roles.c
+        some = _GRANTS.where(c.role_id == role_id, or_(c.expires_at.is_(None), c.expires_at > now))
+        if after is not None:
+            some = some.where(c.user_id > after)
+        rows = await self._connection.rows(some.order_by(c.user_id).limit(limit))
+        return [(UserId(row[0]), _grant(row)) for row in rows]
+
+    async def grant(self, role_id: RoleId, user_id: UserId) -> Grant | None:
+        here = _GRANTS.where(user_roles.c.role_id == role_id, user_roles.c.user_id == user_id)
+        row = await self._connection.row(here)
+        return None if row is None else _grant(row)
+
     async def give_up_name(self, role: Role, until: datetime) -> None:
         # The lock on the role, which has the name until now, excludes every other unit that gives it up.
         await self._connection.write(delete(former_role_names).where(former_role_names.c.name == str(role.name)))
@@ -124,3 +141,8 @@ class SqlRoles:
         c = former_role_names.c
         ended = select(c.name).where(c.until < ended_before).order_by(c.until).limit(limit)
         return await self._connection.forget(c.name, ended.with_for_update(skip_locked=True))
+
+
+def _grant(row: Row) -> Grant:
+    _, role_id, granted_by, granted_at, expires_at = row
+    return Grant(role_id=role_id, granted_by=granted_by, granted_at=granted_at, expires_at=expires_at)

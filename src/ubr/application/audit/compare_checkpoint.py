@@ -87,8 +87,8 @@ class CompareCheckpoint(msgspec.Struct, frozen=True):
 
     async def _signed_here(self, tx: Transaction, note: Note) -> None:
         try:
-            keys = await tx.log_keys.all()
-            if any(note.signed_by(key.note_key, self.signing.verify) for key in keys):
+            keys = await tx.log_keys.note_keys()
+            if any(note.signed_by(key, self.signing.verify) for key in keys):
                 return
         except BadNote as error:
             raise CheckpointMismatch(f"The checkpoint {error}") from None

@@ -9,11 +9,10 @@ from typing import Any, Final
 import msgspec
 
 from ubr.application.kernel.paging import walk
-from ubr.application.ports.accounts import UserFilter
 from ubr.application.ports.audit import LogFilter
+from ubr.application.ports.keys import KeyDates
 from ubr.application.ports.paging import After
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
-from ubr.domain.accounts.user import User, UserSummary
 from ubr.domain.audit.entry import LogEntry
 from ubr.domain.audit.events import LOG_PRUNED
 from ubr.domain.events import (
@@ -25,7 +24,7 @@ from ubr.domain.events import (
     SigningKeyRevoked,
 )
 from ubr.domain.ids import UserId
-from ubr.domain.keys.signing_key import SigningKey
+from ubr.domain.roles.grant import Grant
 from ubr.domain.roles.permissions import EVERYTHING
 from ubr.domain.roles.role import Role
 
@@ -47,7 +46,7 @@ class RightsCheck(msgspec.Struct):
     async def __call__(self) -> None:
         async with self.unit_of_work.read() as tx:
             self._pruned_before = await _pruned_before(tx)
-            for key in await tx.signing_keys.all():
+            for key in await tx.signing_keys.dates():
                 self._note(await _about_key(tx, key), key.created_at)
 
         async def page(after: After[datetime] | None) -> list[Role]:
@@ -65,24 +64,25 @@ class RightsCheck(msgspec.Struct):
                 if current is not None:
                     self._note(await _about_role(tx, current), current.updated_at)
 
-        async def page(after: After[datetime] | None) -> list[UserSummary]:
+        reached, full = None, True
+        while full:
             async with self.unit_of_work.read() as tx:
-                return await tx.users.page(UserFilter(role=role.name), after, PAGE)
-
-        async for user in walk(page, _created, limit=PAGE):
-            await self._holder(user.id, role)
+                found = await tx.roles.grants(role.id, tx.now, reached, PAGE)
+            for user_id, _ in found:
+                await self._holder(user_id, role)
+            full, reached = len(found) == PAGE, found[-1][0] if found else None
 
     async def _holder(self, user_id: UserId, role: Role) -> None:
         async with self.unit_of_work.read() as tx:
-            user = await tx.users.get(user_id)
-            said = None if user is None else await _about_grant(tx, user, role)
+            grant = await tx.roles.grant(role.id, user_id)
+            said = None if grant is None else await _about_grant(tx, user_id, grant, role)
         if said is None:
             return
         # The role may have been removed between the two reads of one unit. A second unit then finds no grant.
         async with self.unit_of_work.read() as tx:
-            user = await tx.users.get(user_id)
-            if user is not None and role.id in user.grants:
-                self._note(await _about_grant(tx, user, role), user.grants[role.id].granted_at)
+            grant = await tx.roles.grant(role.id, user_id)
+            if grant is not None:
+                self._note(await _about_grant(tx, user_id, grant, role), grant.granted_at)
 
     def _note(self, said: tuple[str, bool] | None, since: datetime) -> None:
         if said is None:
@@ -92,16 +92,13 @@ class RightsCheck(msgspec.Struct):
         (self.pruned if old else self.found).append(sentence)
 
 
-async def _about_grant(tx: Transaction, user: User, role: Role) -> tuple[str, bool] | None:
+async def _about_grant(tx: Transaction, user_id: UserId, grant: Grant, role: Role) -> tuple[str, bool] | None:
     """A sentence about the grant if it differs from the log, and True if its entry is missing."""
-    grant = user.grants.get(role.id)
-    if grant is None:
-        return None
-    holds = f"User {user.id} holds the role {role.name}, which may do everything"
-    given = await _latest(tx, RoleAssigned.action, str(user.id), role)
+    holds = f"User {user_id} holds the role {role.name}, which may do everything"
+    given = await _latest(tx, RoleAssigned.action, str(user_id), role)
     if given is None:
         return f"{holds}: the log has no entry that assigns it", True
-    taken = await _latest(tx, RoleUnassigned.action, str(user.id), role)
+    taken = await _latest(tx, RoleUnassigned.action, str(user_id), role)
     if taken is not None and (taken.timestamp, taken.id) > (given.timestamp, given.id):
         return f"{holds}: the last entry about it removes it", False
     end = _facts(given).get("expires_at")
@@ -122,8 +119,8 @@ async def _about_role(tx: Transaction, role: Role) -> tuple[str, bool] | None:
     return f"{has}: the log has no entry about it", True
 
 
-async def _about_key(tx: Transaction, key: SigningKey) -> tuple[str, bool] | None:
-    if not key.revoked and await _any(tx, SigningKeyRevoked.action, key.kid):
+async def _about_key(tx: Transaction, key: KeyDates) -> tuple[str, bool] | None:
+    if key.revoked_at is None and await _any(tx, SigningKeyRevoked.action, key.kid):
         return f"The database denies that the signing key {key.kid} was revoked", False
     if not await _any(tx, SigningKeyCreated.action, key.kid):
         return f"The log has no entry of the creation of the signing key {key.kid}", True
@@ -160,7 +157,7 @@ def _entries(tx: Transaction, action: str, target_id: str | None) -> AsyncIterat
     )
 
 
-def _created(made: Role | UserSummary) -> After[datetime]:
+def _created(made: Role) -> After[datetime]:
     return After(made.created_at, made.id)
 
 

@@ -61,7 +61,7 @@ class ExportLog(msgspec.Struct, frozen=True):
         async with self.unit_of_work.read() as tx:
             note = await current_checkpoint(tx)
             size = Checkpoint.of(note).size
-            keys = [str(key) for key in await tx.log_keys.all()]
+            keys = [str(key) for key in await tx.log_keys.note_keys()]
             pruned = await tx.log_records.pruned()
         write(_line(ubr_log=EXPORT_VERSION, size=size, keys=keys))
         done, erasures = 0, Erasures()

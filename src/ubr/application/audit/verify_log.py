@@ -94,7 +94,7 @@ class VerifyLog(msgspec.Struct, frozen=True):
             async with self.unit_of_work.read() as tx:
                 declared = not keys
                 if declared:
-                    keys = [key.note_key for key in await tx.log_keys.all()]
+                    keys = list(await tx.log_keys.note_keys())
                 check = LogCheck(self.verify, keys, declared=declared, against=against)
                 size, pruned = (await tx.log_tree.state()).size, await tx.log_records.pruned()
             walk = _Walk(self.unit_of_work, check, progress, size, pruned)

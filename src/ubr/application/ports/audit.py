@@ -11,7 +11,7 @@ import msgspec
 if TYPE_CHECKING:
     from ubr.application.ports.paging import After, Found
     from ubr.domain.actor import Actor
-    from ubr.domain.audit.checkpoint import LogKey
+    from ubr.domain.audit.checkpoint import LogKey, NoteKey
     from ubr.domain.audit.entry import LogEntry
     from ubr.domain.audit.log_check import Leaf
     from ubr.domain.audit.merkle import Frontier, Node
@@ -250,6 +250,10 @@ class LogKeys(Protocol):
 
     async def all(self) -> Sequence[LogKey]:
         """Every key, oldest first; never locked."""
+        ...
+
+    async def note_keys(self) -> Sequence[NoteKey]:
+        """The public part of every key, oldest first; never locked. This reads no private key, encrypted or not."""
         ...
 
     async def all_to_change(self) -> Sequence[LogKey]:

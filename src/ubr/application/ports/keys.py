@@ -6,14 +6,28 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 if TYPE_CHECKING:
     from ubr.domain.keys.access_token import AccessClaims
     from ubr.domain.keys.signing_key import SigningKey
 
 
+class KeyDates(msgspec.Struct, frozen=True):
+    """When a key was created, and when it was revoked; None if it was not."""
+
+    kid: str
+    created_at: datetime
+    revoked_at: datetime | None
+
+
 class SigningKeys(Protocol):
     async def all(self) -> Sequence[SigningKey]:
         """Every key, newest first; never locked."""
+        ...
+
+    async def dates(self) -> Sequence[KeyDates]:
+        """The dates of every key, newest first; never locked. This reads no private key, encrypted or not."""
         ...
 
     async def all_to_change(self) -> Sequence[SigningKey]:

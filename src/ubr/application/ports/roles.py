@@ -11,6 +11,7 @@ import msgspec
 if TYPE_CHECKING:
     from ubr.application.ports.paging import After
     from ubr.domain.ids import RoleId, UserId
+    from ubr.domain.roles.grant import Grant
     from ubr.domain.roles.role import Role, RoleName
 
 GRANTS_AT_ONCE: Final = 1000
@@ -71,6 +72,16 @@ class Roles(Protocol):
 
     async def held(self, role_id: RoleId, now: datetime) -> bool:
         """True if a user has a grant of the role that has not ended. No unit grants it while this unit locks it."""
+        ...
+
+    async def grants(
+        self, role_id: RoleId, now: datetime, after: UserId | None, limit: int
+    ) -> list[tuple[UserId, Grant]]:
+        """At most `limit` grants of a role that have not ended, by the id of the user; never locked."""
+        ...
+
+    async def grant(self, role_id: RoleId, user_id: UserId) -> Grant | None:
+        """The grant of a role to a user, which may have ended; None without one. Never locked."""
         ...
 
     async def give_up_name(self, role: Role, until: datetime) -> None:

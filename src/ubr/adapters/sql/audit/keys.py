@@ -12,7 +12,7 @@ from ubr.adapters.sql.audit.rows import log_key_from_row, log_key_to_row
 from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.statements import inserting
 from ubr.adapters.sql.tables import log_keys
-from ubr.domain.audit.checkpoint import LogKey
+from ubr.domain.audit.checkpoint import LogKey, NoteKey
 
 _KEYS_ALONE: Final = text("LOCK TABLE log_keys IN SHARE ROW EXCLUSIVE MODE")
 _ADD_KEY: Final = inserting(log_keys)
@@ -26,6 +26,12 @@ class SqlLogKeys:
         statement = select(log_keys).order_by(log_keys.c.number)
         with readable():
             keys = [log_key_from_row(row) for row in await self._connection.rows(statement)]
+            return [key for key in keys if str(key)]
+
+    async def note_keys(self) -> Sequence[NoteKey]:
+        statement = select(log_keys.c.name, log_keys.c.public).order_by(log_keys.c.number)
+        with readable():
+            keys = [NoteKey(*row) for row in await self._connection.rows(statement)]
             return [key for key in keys if str(key)]
 
     async def all_to_change(self) -> Sequence[LogKey]:

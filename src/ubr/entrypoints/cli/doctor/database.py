@@ -177,6 +177,12 @@ async def _check_schema(settings: Settings) -> list[Finding]:
 
 async def _check_rights(settings: Settings) -> list[Finding]:
     rights = await examine_rights(settings.database_url, settings.database_schema)
+    if rights.only_reads:
+        sentence = (
+            "The role of UBR_DATABASE_URL may change no table. That is right for an auditor, who runs `ubr audit "
+            "verify`. The service and all other commands need the role to which `ubr migrate` grants its privileges."
+        )
+        return [error("rights", sentence)]
     if rights.lacking:
         sentence = (
             f"The role of UBR_DATABASE_URL lacks privileges ({_some(rights.lacking)}): set UBR_MIGRATION_DATABASE_URL "
