@@ -45,10 +45,12 @@ COMMANDS = [
     "machines list-keys exporter",
     f"machines revoke-key exporter {NO_ID}",
     f"machines rotate-key exporter {NO_ID}",
+    "migrate",
     "outbox list",
     f"outbox retry {NO_ID}",
     "sessions list admin@example.org",
     f"sessions revoke {NO_ID}",
+    "upgrade-check",
     "users disable admin@example.org",
     "users enable admin@example.org",
     "users erase admin@example.org --yes",
@@ -61,8 +63,8 @@ COMMANDS = [
 """Every command that opens the database for an act of ubr."""
 
 OTHERS = {
-    "backup list", "backup prune", "backup restore", "backup verify", "config", "doctor", "emulate", "migrate",
-    "openapi", "serve", "upgrade-check",
+    "backup list", "backup prune", "backup restore", "backup verify", "config", "doctor", "emulate", "openapi",
+    "serve",
 }  # fmt: skip
 """Commands that open no database, or have a test of their own."""
 
@@ -73,14 +75,18 @@ READING = {
     "keys list",
     "machines list",
     "machines list-keys exporter",
+    "migrate",
     "outbox list",
     "sessions list admin@example.org",
+    "upgrade-check",
     "users find admin",
 }
 """These succeed with a role that reads every table, if what they name is there."""
 
-AUDITING = {"audit checkpoint", "audit verify"}
-"""These succeed with the role of an auditor. A checkpoint is written only if entries are queued."""
+AUDITING = {"audit checkpoint", "audit verify", "migrate", "upgrade-check"}
+"""These succeed with the role of an auditor. A checkpoint is signed only if entries are queued, and a
+migration changes nothing if the schema is current.
+"""
 
 OTHER_SENTENCES = {
     ("reader", "backup create"): "permission denied for sequence",
@@ -93,7 +99,10 @@ Roles = Callable[[str], dict[str, str]]
 
 @pytest.fixture(scope="module")
 def role_of(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Roles]:
-    """The environment of a command for a role, by its name: one without any privilege, and one that only reads."""
+    """The environment of a command for a role, by its name.
+
+    A stranger has no privilege, a reader may read every table, and an auditor has those of the documentation.
+    """
     name = f"privileges_{secrets.token_hex(6)}"
     url = postgres_server.create_database(name)
     environment = clean_environment(UBR_DATABASE_URL=url, UBR_SECRET_KEY=SECRET_KEY)
@@ -111,11 +120,11 @@ def role_of(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFa
         typed=typed,
     )
     assert made[0] == 0, made
+    assert run("machines", "create", "exporter", folder=folder, environment=environment)[0] == 0
     assert run("audit", "checkpoint", folder=folder, environment=environment)[0] == 0
     roles = {kind: f"{kind}_{secrets.token_hex(6)}" for kind in ("stranger", "reader", "auditor")}
     for role in roles.values():
         postgres_server.query(f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'", database=name)
-    assert run("machines", "create", "exporter", folder=folder, environment=environment)[0] == 0
     (granting,) = (block.text for block in blocks_of("docs/audit.md", "sql"))
     for statement in granting.replace("ubr_auditor", roles["auditor"]).splitlines()[1:]:
         postgres_server.query(statement, database=name)
