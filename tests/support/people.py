@@ -130,9 +130,13 @@ class World:
         return await self.ubr.get_user(GetUserCommand(user_id=user_id), actor=SYSTEM)
 
     async def alive(self, tokens: TokensResult | AccessTokenResult) -> bool:
+        """True if the access token of a session is accepted."""
+        return await self.accepted(tokens.access_token)
+
+    async def accepted(self, access_token: str) -> bool:
         """True if an access token is accepted."""
         try:
-            await self.ubr.authenticate(tokens.access_token)
+            await self.ubr.authenticate(access_token)
         except InvalidToken:
             return False
         return True

@@ -1,22 +1,20 @@
 """Whatever is done in whatever order: the application agrees with a model small enough to be seen through."""
 
-import asyncio
-from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
 from uuid import UUID
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
 
-from tests.support.people import OTHER_PASSWORD, PASSWORD, World, new_world
+from tests.support.modelled import Modelled
+from tests.support.people import OTHER_PASSWORD, PASSWORD
 from ubr.application.accounts.change_password import ChangePasswordCommand
 from ubr.application.accounts.delete_user import DeleteUserCommand
 from ubr.application.accounts.list_users import ListUsersCommand
 from ubr.application.accounts.update_user import UpdateUserCommand, UserChanges
-from ubr.application.kernel.representations import AccessTokenResult, LogEntryResult, TokensResult
+from ubr.application.kernel.representations import AccessTokenResult, TokensResult
 from ubr.application.roles.assign_role import AssignRoleCommand
 from ubr.application.roles.unassign_role import UnassignRoleCommand
 from ubr.application.sessions.issue_access_token import IssueAccessTokenCommand
@@ -27,10 +25,8 @@ from ubr.application.sessions.revoke_user_sessions import RevokeUserSessionsComm
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.user import UserStatus
 from ubr.domain.actor import SYSTEM, Actor
-from ubr.domain.errors import EmailTaken, InvalidCredentials, InvalidToken, LastAdmin, UbrError, WrongPassword
+from ubr.domain.errors import EmailTaken, InvalidCredentials, InvalidToken, LastAdmin, WrongPassword
 from ubr.domain.ids import SessionId, UserId
-
-T = TypeVar("T")
 
 CAP = 2
 IDLE = timedelta(hours=1)
@@ -74,53 +70,11 @@ class Signed:
 picks = st.integers(0, 1000)
 
 
-async def _done(work: Awaitable[T]) -> T:
-    return await work
-
-
-class Machine(RuleBasedStateMachine):
+class People(Modelled):
     def __init__(self) -> None:
-        super().__init__()
-        self.runner = asyncio.Runner()
-        self.opened = new_world(
-            sessions_per_user=CAP, session_idle=IDLE, session_lifetime=LIFETIME, audit_refreshes="all"
-        )
-        self.world: World = self.run(self.opened.__aenter__())
+        super().__init__(sessions_per_user=CAP, session_idle=IDLE, session_lifetime=LIFETIME, audit_refreshes="all")
         self.people: dict[UUID, Person] = {}
         self.sessions: list[Signed] = []
-
-    def teardown(self) -> None:
-        self.run(self.opened.__aexit__(None, None, None))
-        self.runner.close()
-
-    def run(self, work: Awaitable[T]) -> T:
-        return self.runner.run(_done(work))
-
-    @property
-    def now(self) -> datetime:
-        return self.world.clock()
-
-    def acts(self, *, some: bool | None = None) -> list[LogEntryResult]:
-        """The new entries of the log; `some` says whether there have to be any."""
-        entries = self.run(self.world.acts())
-        if some is not None:
-            assert bool(entries) is some
-        return entries
-
-    def does(self, work: Awaitable[Any], expected: type[UbrError] | None, *, silent: bool = False) -> Any:
-        """Do it, expecting this failure or none. What succeeds is in the log, what fails is not."""
-        result, failure = None, None
-        try:
-            result = self.run(work)
-        except UbrError as error:
-            failure = error
-        assert (failure and type(failure)) is expected, repr(failure)
-        if failure is not None:
-            self.acts(some=isinstance(failure, InvalidCredentials))
-            return None
-        if not silent:
-            self.acts(some=True)
-        return result
 
     def person(self, pick: int) -> UUID:
         return sorted(self.people)[pick % len(self.people)]
@@ -437,5 +391,5 @@ class Machine(RuleBasedStateMachine):
             assert any(person.lasting for person in self.people.values())
 
 
-TestApplication = Machine.TestCase
+TestApplication = People.TestCase
 TestApplication.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)

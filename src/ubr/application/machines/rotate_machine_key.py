@@ -47,8 +47,8 @@ class RotateMachineKey(msgspec.Struct, frozen=True):
 
     - The requirements are those of creating a key.
     - The old key is accepted for `overlap` seconds more, a day by default, 30 days at most; with 0 it ends at once.
-    - Access tokens of the old key end with it too: those that would last longer are refused at once, and the machine
-      logs in again.
+    - Access tokens of the old key end with it too. Verifiers refuse its earlier tokens at once, and the machine logs in
+      again.
     - A key that has ended cannot be rotated.
     """
 
