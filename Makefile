@@ -9,9 +9,10 @@ BIN := $(VENV)/bin
 # of the remaining tests of another one.
 TEST_WORKERS ?= 3
 PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal
-# A few long tests, which wait more, the longest first: each goes to the next free worker.
+# A few long tests, which wait more, the longest first: each goes to the next free worker, together with those that share
+# a fixture of its module.
 SYSTEM_WORKERS ?= 4
-PYTEST_SYSTEM := $(BIN)/python -m pytest -n $(SYSTEM_WORKERS) --dist load --maxschedchunk 1
+PYTEST_SYSTEM := $(BIN)/python -m pytest -n $(SYSTEM_WORKERS) --dist loadgroup --no-loadscope-reorder
 PYTEST_LOWEST := $(VENV)-lowest/bin/python -m pytest -n $(TEST_WORKERS) --dist worksteal
 NO_BROWSER := --ignore-glob='*_in_a_browser.py' --ignore-glob='*_browser_example.py'
 PYTEST_ARGS ?=

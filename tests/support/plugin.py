@@ -219,14 +219,26 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests that use a private server as system tests, and run the longest tests first.
+    """Mark tests that use a private server as system tests, keep those together that share a fixture of their module,
+    and run the longest tests first.
 
-    Runs before -m is evaluated. A long test that starts late keeps one worker busy while the others are idle.
+    Runs before -m is evaluated. A long test that starts late keeps one worker busy while the others are idle. With
+    `--dist loadgroup` one worker runs the tests of a group, so that a service or a browser of a module starts once.
     """
     for item in items:
         if {"private_postgres", "private_redis"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("system")
+        if _shares_a_fixture(item):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
     items.sort(key=_seconds, reverse=True)
+
+
+def _shares_a_fixture(item: pytest.Item) -> bool:
+    """True if it uses a fixture that is made once for its module."""
+    fixtures = getattr(item, "_fixtureinfo", None)
+    return fixtures is not None and any(
+        fixture.scope == "module" for found in fixtures.name2fixturedefs.values() for fixture in found
+    )
 
 
 def _seconds(item: pytest.Item) -> float:
