@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 
 from tests.contracts.kit import HOUR, NOON, new_grant, new_role, new_session, new_user, put, race, seen
+from tests.support.room import PROMPT
 from ubr.application.ports.sessions import Principal
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.accounts.user import UserStatus
@@ -114,7 +115,7 @@ async def test_a_read_does_not_wait(uow: UnitOfWork) -> None:
         assert await tx.roles.get(role.id) == role
         await tx.users.remove(user)
         await tx.roles.remove(role)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PROMPT):
             assert await principal(uow, session) == Principal(user=user, session=session, roles=(role,))
 
 

@@ -23,6 +23,7 @@ from tests.contracts.kit import (
     race,
     seen,
 )
+from tests.support.room import PROMPT
 from tests.support.values import replace
 from ubr.adapters.sql import roles as sql_roles
 from ubr.adapters.sql.tables import user_roles
@@ -261,7 +262,7 @@ async def test_pages_and_many_wait_for_nobody(uow: UnitOfWork) -> None:
     await put(uow, role := new_role())
     async with uow.begin(SYSTEM) as tx:
         assert await tx.roles.get(role.id) == role
-        async with asyncio.timeout(2), uow.read() as other:
+        async with asyncio.timeout(PROMPT), uow.read() as other:
             assert await other.roles.many([role.id]) == [role]
             assert await other.roles.page(None, 5) == [role]
 

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from tests.contracts.kit import HOUR, NOON, new_session, new_token, new_user, pages, put, race, seen
+from tests.support.room import PROMPT
 from tests.support.values import replace
 from ubr.application.ports.audit import LogFilter
 from ubr.application.ports.paging import After
@@ -172,7 +173,7 @@ async def test_a_page_does_not_wait(uow: UnitOfWork, user: User) -> None:
     await put(uow, session := new_session(user))
     async with uow.begin(SYSTEM) as tx:
         assert await tx.sessions.get(session.id) == session
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PROMPT):
             assert await seen(uow, lambda other: other.sessions.page(user.id, NOON, None, 5)) == [session]
 
 

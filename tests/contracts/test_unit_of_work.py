@@ -20,6 +20,7 @@ from tests.contracts.kit import (
     seen,
     something_happened,
 )
+from tests.support.room import PROMPT
 from ubr.application.kernel.origin import Origin, calling_from
 from ubr.application.ports.audit import LogFilter
 from ubr.application.ports.unit_of_work import Store, UnitOfWork
@@ -129,7 +130,7 @@ async def test_a_reader_does_not_wait_for_a_writer(uow: UnitOfWork) -> None:
         assert changed is not None
         changed.update(email=email("after"), full_name=None, status=changed.status, now=tx.now)
         await tx.users.save(changed)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PROMPT):
             assert await seen(uow, lambda other: other.users.get(user.id)) == user
             assert await seen(uow, lambda other: other.users.by_email(email("before"))) == user
         await tx.commit()
@@ -329,7 +330,7 @@ async def test_a_unit_that_is_cancelled_leaves_nothing_behind(uow: UnitOfWork) -
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PROMPT):
         await put(uow, again := new_user("gone"))
     assert await seen(uow, lambda tx: tx.users.by_email(user.email)) == again
 
@@ -351,7 +352,7 @@ async def test_units_that_are_cancelled_anywhere_leave_nothing_behind(uow: UnitO
             await asyncio.sleep(0)
         task.cancel()
         await race([task])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PROMPT):
         async with uow.begin(SYSTEM) as tx:
             assert await tx.users.get(user.id) == user
             assert await tx.users.by_email(email("gone")) is None
@@ -365,7 +366,7 @@ async def test_failing_units_give_back_what_they_used(uow: UnitOfWork) -> None:
         with pytest.raises(LookupError):
             async with uow.read():
                 raise LookupError
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PROMPT):
         await put(uow, new_role())
 
 

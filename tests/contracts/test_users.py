@@ -26,6 +26,7 @@ from tests.contracts.kit import (
     race,
     seen,
 )
+from tests.support.room import PROMPT
 from tests.support.values import replace
 from ubr.adapters.sql.user_search import Effort
 from ubr.application.ports.accounts import ReservedEmail, UserFilter, UserSort
@@ -582,7 +583,7 @@ async def test_a_page_does_not_wait(uow: UnitOfWork) -> None:
     await put(uow, user)
     async with uow.begin(SYSTEM) as tx:
         assert await tx.users.get(user.id) == user
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PROMPT):
             assert await seen(uow, lambda other: page_of_users(other, UserFilter(now=NOON), None, 10)) == [user]
 
 

@@ -24,7 +24,7 @@ from sqlalchemy.pool import QueuePool
 
 from tests.contracts.kit import MovableClock, email, new_session, new_token, new_user, page_of_users, put, race, seen
 from tests.support.plugin import NewDatabase, PrivatePostgres
-from tests.support.room import PRODUCTION_LIMITS
+from tests.support.room import PRODUCTION_LIMITS, PROMPT
 from tests.support.servers import PostgresServer
 from tests.support.values import replace
 from ubr.adapters.sql import ConnectionLimits, SqlStore, SqlUnitOfWork, make_engine, normal_url
@@ -302,7 +302,7 @@ async def test_a_cancelled_task_gives_its_connection_back(any_url: str, delay: f
             outcomes = await race(tasks)
             assert all(outcome is None or isinstance(outcome, asyncio.CancelledError) for outcome in outcomes), outcomes
             assert it.used == 0
-        async with asyncio.timeout(2), it.uow.begin(SYSTEM) as tx:
+        async with asyncio.timeout(PROMPT), it.uow.begin(SYSTEM) as tx:
             assert await tx.users.get(user.id) == user
 
 

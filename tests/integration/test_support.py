@@ -295,7 +295,7 @@ time.sleep(600)
         existed = [folder.exists() for folder in folders]
         process.kill()
 
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + commands.PATIENCE
     while any(folder.exists() for folder in folders) and time.monotonic() < deadline:
         time.sleep(0.01)
 

@@ -15,7 +15,7 @@ import threading
 import time
 from pathlib import Path
 
-_DEADLINE = 10.0
+_DEADLINE = 60.0
 _POLL = 0.005
 
 

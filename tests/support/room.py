@@ -13,6 +13,9 @@ from ubr.adapters.sql import ConnectionLimits
 from ubr.application.access.session_cache import CacheTimes
 
 SECONDS: Final = 30.0
+PROMPT: Final = 20.0
+"""Seconds within which a call ends that must not wait for another one: less than the deadlines, and enough on a machine
+with other work."""
 PRODUCTION_LIMITS, PRODUCTION_TIMES = ConnectionLimits(), CacheTimes()
 """The values of an installation, for tests of these deadlines."""
 

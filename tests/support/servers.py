@@ -47,7 +47,7 @@ DATABASES = 64  # Redis databases of a private server: one per test worker, with
 NOT_TRIED = "not tried, for want of UBR_TEST_INSTALL=1"
 _NOBODY = 65534
 _READY_WITHIN = 60.0
-_STOPPED_WITHIN = 10.0
+_STOPPED_WITHIN = 60.0
 _POLL = 0.005
 
 _T = TypeVar("_T")
@@ -333,7 +333,7 @@ def _redis_origin(program: Path, rung: int, place: str) -> Origin | None:
 
 def _version_line(program: Path, option: str = "--version") -> str:
     try:
-        done = subprocess.run([program, option], capture_output=True, text=True, check=True, timeout=10)
+        done = subprocess.run([program, option], capture_output=True, text=True, check=True, timeout=_READY_WITHIN)
     except (OSError, subprocess.SubprocessError):
         return ""  # a program that does not run here is no rung
     return done.stdout or done.stderr  # nginx writes it to standard error
@@ -905,7 +905,7 @@ class PostgresServer(_Server):
         """Run one statement as superuser; returns the first column of its first row."""
 
         async def ask() -> object:
-            connection = await asyncpg.connect(self.dsn(database), timeout=10)
+            connection = await asyncpg.connect(self.dsn(database), timeout=_READY_WITHIN)
             try:
                 return await connection.fetchval(sql)
             finally:

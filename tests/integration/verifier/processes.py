@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from tests.support.commands import PATIENCE
 from tests.support.servers import free_port
 from tests.support.service import UbrProcess
 
@@ -60,7 +61,7 @@ def running_beside(
             stderr=subprocess.STDOUT,
         )
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 httpx.get(f"http://127.0.0.1:{port}/notes")
