@@ -23,11 +23,13 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
         -r requirements/run.txt
 COPY . .
 ARG VERSION
-# Compiled once here, for a file system that cannot be written to. Unchecked: no file will ever be newer.
+# Compiled once here, modules and templates, for a file system that cannot be written to. Unchecked: no file will ever
+# be newer.
 RUN SETUPTOOLS_SCM_PRETEND_VERSION="${VERSION}" tools/bin/python3 -m pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir dist . && \
     tools/bin/python3 -m pip --python /opt/ubr/bin/python3 install --quiet --no-deps --no-index --no-compile \
         dist/*.whl && \
-    /opt/ubr/bin/python3 -m compileall -q --invalidation-mode unchecked-hash /opt/ubr/lib
+    /opt/ubr/bin/python3 -m compileall -q --invalidation-mode unchecked-hash /opt/ubr/lib && \
+    /opt/ubr/bin/python3 -m ubr.entrypoints.http.pages.rendering
 
 # For the target `backup`.
 FROM build AS build-backup

@@ -219,6 +219,7 @@ $(VENV)/.run: requirements/run.txt requirements/build.txt pyproject.toml $(BIN)/
 	@echo "==> installing the dependencies of ubr, in about a minute"
 	@$(BIN)/python tools/install.py -r requirements/build.txt -r requirements/run.txt
 	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m ubr.entrypoints.http.pages.rendering
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt requirements/build.txt pyproject.toml $(BIN)/python $(VENV)/.servers
@@ -226,6 +227,7 @@ $(VENV)/.dev: requirements/dev.txt requirements/build.txt pyproject.toml $(BIN)/
 	@$(BIN)/python tools/install.py -r requirements/build.txt -r requirements/dev.txt
 	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m compileall -q src
+	@$(BIN)/python -m ubr.entrypoints.http.pages.rendering
 	@# Compile the tests once: otherwise each worker of the first run would compile all of them.
 	@$(BIN)/python -m pytest --collect-only -q >/dev/null || true
 	@touch $(VENV)/.run $@

@@ -8,8 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from jinja2 import Environment
 
-from ubr.entrypoints.http.page_options import page_options
+from ubr.entrypoints.http.page_options import PageOptions, page_options
+from ubr.entrypoints.http.pages import rendering
+from ubr.entrypoints.http.pages.rendering import Site
 from ubr.settings import Settings, WrongSetting
 
 _PROGRAM = """
@@ -45,6 +48,50 @@ def test_nothing_is_loaded_for_pages_that_are_off_and_the_templates_with_the_fir
     assert "ubr.entrypoints.http.pages.controllers" in started
     assert "jinja2" not in started
     assert "jinja2" in shown
+
+
+@pytest.fixture
+def code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty folder for the code of templates."""
+    folder = tmp_path / "code"
+    monkeypatch.setattr(rendering, "_CODE", folder)
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    return folder
+
+
+def site(folder: Path | None = None) -> Site:
+    return Site(PageOptions(folder=folder))
+
+
+def test_a_template_is_compiled_once_for_all_processes(code: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site().environment.get_template("login.html")
+    assert len(list(code.iterdir())) == 1
+    monkeypatch.setattr(Environment, "compile", None)
+    assert site().environment.get_template("login.html").name == "login.html"
+
+
+def test_a_changed_template_is_compiled_again(code: Path, tmp_path: Path) -> None:
+    (own := tmp_path / "own").mkdir()
+    for text in ("before", "after"):
+        (own / "login.html").write_text(text)
+        assert site(own).environment.get_template("login.html").render() == text
+    assert list(own.iterdir()) == [own / "login.html"]
+    assert len(list(code.iterdir())) == 1
+
+
+@pytest.mark.parametrize("writes", [True, False], ids=["no-folder-can-be-made", "no-code-is-written"])
+def test_a_page_needs_no_place_for_its_code(code: Path, monkeypatch: pytest.MonkeyPatch, *, writes: bool) -> None:
+    if writes:
+        monkeypatch.setattr(rendering, "_CODE", code / "in-a-folder-that-is-absent")
+    monkeypatch.setattr(sys, "dont_write_bytecode", not writes)
+    assert site().environment.get_template("login.html").name == "login.html"
+    assert not code.exists()
+
+
+def test_an_installation_stores_the_code_of_every_template(code: Path) -> None:
+    rendering.compile_built_in()
+    templates = list((Path(rendering.__file__).parent / "templates").rglob("*.html"))
+    assert len(list(code.iterdir())) == len(templates)
 
 
 @pytest.mark.parametrize(

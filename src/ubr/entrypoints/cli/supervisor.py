@@ -98,7 +98,7 @@ def _prepared(settings: Settings) -> Credentials | None:
     try:
         import_app()
         if settings.pages != "off":
-            import_module("ubr.entrypoints.http.pages.controllers")  # each worker needs it
+            import_module("ubr.entrypoints.http.pages.controllers").preload()  # each worker needs it
         with os.fdopen(reading, "rb") as pipe:
             made = pipe.read()
     except BaseException:

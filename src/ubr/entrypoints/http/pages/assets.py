@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -36,20 +37,26 @@ class Assets(msgspec.Struct, frozen=True):
     @classmethod
     def read(cls, folder: Path | None, logo: Path | None) -> Assets:
         """Errors: `OSError` if a file cannot be read."""
-        served: dict[str, File] = {}
-        names: dict[str, str] = {}
-        for name, path in _files(folder, logo):
-            content = path.read_bytes()
-            hashed = f"{Path(name).stem}.{hashlib.sha256(content).hexdigest()[:16]}{path.suffix.lower()}"
-            names[name] = hashed
-            served[hashed] = File.of(content, _TYPES[path.suffix.lower()], pack=path.suffix.lower() != ".png")
-        return cls(served, names)
+        files = [*built_in_files(), *(_read(name, path) for name, path in _own_files(folder, logo))]
+        return cls({hashed: file for _, hashed, file in files}, {name: hashed for name, hashed, _ in files})
 
 
-def _files(folder: Path | None, logo: Path | None) -> Iterator[tuple[str, Path]]:
-    for path in sorted(_STATIC.iterdir()):
-        yield path.name, path
+@cache
+def built_in_files() -> tuple[tuple[str, str, File], ...]:
+    """Each file of ubr: its name in templates, its name in the path, and its content. Compressed only once."""
+    return tuple(_read(path.name, path) for path in sorted(_STATIC.iterdir()))
+
+
+def _own_files(folder: Path | None, logo: Path | None) -> Iterator[tuple[str, Path]]:
+    """The files of the operator."""
     if folder is not None and (own := folder / STYLE).is_file():
         yield OWN_STYLE, own
     if logo is not None:
         yield LOGO, logo
+
+
+def _read(name: str, path: Path) -> tuple[str, str, File]:
+    content = path.read_bytes()
+    suffix = path.suffix.lower()
+    hashed = f"{Path(name).stem}.{hashlib.sha256(content).hexdigest()[:16]}{suffix}"
+    return name, hashed, File.of(content, _TYPES[suffix], pack=suffix != ".png")

@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from string import Formatter
 from typing import Any, Final, TypeAlias
@@ -151,9 +151,7 @@ def load(folder: Path | None = None) -> dict[str, Words]:
 
     Errors: `BrokenWords` for a file in the folder that is not TOML, or has an unknown key or parameter.
     """
-    found: dict[str, dict[str, Message]] = {}
-    for path in (each for part in _PARTS for each in sorted(part.glob("*.toml"))):
-        found[path.stem] = {**found.get(path.stem, {}), **_read(path)}
+    found = dict(built_in_words())
     known = found[FALLBACK]
     for path in sorted(folder.glob("*.toml")) if folder is not None else ():
         own = _read(path)
@@ -161,6 +159,15 @@ def load(folder: Path | None = None) -> dict[str, Words]:
         found[path.stem] = {**found.get(path.stem, {}), **own}
     first = {FALLBACK: found.pop(FALLBACK)}
     return {language: _words(language, {**known, **messages}) for language, messages in (first | found).items()}
+
+
+@cache
+def built_in_words() -> Mapping[str, Mapping[str, Message]]:
+    """The texts of each built-in language. Read only once."""
+    found: dict[str, Mapping[str, Message]] = {}
+    for path in (each for part in _PARTS for each in sorted(part.glob("*.toml"))):
+        found[path.stem] = {**found.get(path.stem, {}), **_read(path)}
+    return found
 
 
 def _words(language: str, flat: Mapping[str, Message]) -> Words:
