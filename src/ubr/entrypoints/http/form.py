@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
+from msgspec import UNSET
 
 from ubr.application.kernel.command import Command
 from ubr.domain.errors import InputError, Invalid
@@ -65,11 +66,12 @@ class Form:
         return list(self._fields.get(name, ()))
 
     def command(self, command: type[C], **more: object) -> C:
-        """The command with the fields of the form, and with `more`. An empty field counts as absent.
+        """The command with the fields of the form, and with `more`. An empty field counts as absent, and so
+        does UNSET in `more`.
 
         A form may have other fields too. Errors: `Invalid` for each field that is missing, at once.
         """
-        values: dict[str, Any] = dict(more)
+        values: dict[str, Any] = {name: value for name, value in more.items() if value is not UNSET}
         missing: list[InputError] = []
         for field in msgspec.structs.fields(command):
             if field.name in more:

@@ -19,7 +19,7 @@ from ubr.domain.actor import Actor
 from ubr.domain.errors import InputError, Invalid, InvalidLink, InvalidToken, RateLimited, UbrError, Unavailable
 from ubr.entrypoints.http.call import PAGES, Call, Operation, operation
 from ubr.entrypoints.http.form import Form
-from ubr.entrypoints.http.pages import cookies, return_to
+from ubr.entrypoints.http.pages import cookies, fields, return_to
 from ubr.entrypoints.http.pages.rendering import SITE, Site
 from ubr.entrypoints.http.pages.words import Words, preferred
 from ubr.entrypoints.http.problems.catalogue import status_of
@@ -253,7 +253,7 @@ def failure_of(error: UbrError, words: Words, template: str) -> Failure:
     named = {
         name: words("failure.field", label=_label(words, template, name), detail=words.detail(flaw.detail))
         for flaw in flaws
-        if (name := flaw.pointer.removeprefix("/"))
+        if (name := _input_of(flaw.pointer))
     }
     if named:
         return Failure(words("failure.fields", n=len(named)), named)
@@ -261,7 +261,15 @@ def failure_of(error: UbrError, words: Words, template: str) -> Failure:
     return Failure(f"{words.problem(error.code, error.title)}.{detail}")
 
 
+def _input_of(pointer: str) -> str:
+    """The name of the input with the value at this place. An item of a list has none of its own."""
+    path = pointer.removeprefix("/")
+    return "/".join(path.split("/")[:2]) if path.startswith(fields.BEFORE) else path
+
+
 def _label(words: Words, template: str, name: str) -> str:
+    if name.startswith(fields.BEFORE):
+        return fields.label(words, name.removeprefix(fields.BEFORE))
     for key in (f"{template.removesuffix('.html')}.{name}", f"field.{name}"):
         if key in words.messages:
             return words(key)

@@ -1,8 +1,8 @@
 """Turns templates and words into pages.
 
-The code of a compiled template is stored in `templates/__pycache__`, as Python stores the code of modules, by whoever
-may write there: an installation in advance, or the first worker that shows the page. Compiling takes a worker some
-memory that it does not return.
+The code of a compiled template is stored in `templates/__pycache__`, as Python stores the code of modules: an
+installation does it in advance, or the first worker that shows the page and may write there. Compiling takes a worker
+some memory that it does not return.
 """
 
 from __future__ import annotations

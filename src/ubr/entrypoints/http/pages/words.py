@@ -31,6 +31,8 @@ DETAILS: Final = "details"
 """The section with translations of details of problems, which the domain words in English."""
 PROBLEMS: Final = "problems"
 """The section with translations of titles of problems, by their slugs."""
+_OF_HOST: Final = re.compile(r"fields\.[a-z][a-z0-9_]{0,39}\.(?:label|help)")
+"""The texts of fields of the host, which only files of an operator have."""
 
 Message: TypeAlias = str | Mapping[str, str]
 
@@ -109,6 +111,11 @@ class Words:
             rule = _PLURALS.get(self.language.partition("-")[0], _one)
             message = message.get(rule(int(str(parameters[COUNT]))), message[OTHER])
         return message.format(**parameters)
+
+    def own(self, key: str) -> str | None:
+        """A text that only a file of the operator has; None without it."""
+        message = self.messages.get(key)
+        return message.format() if isinstance(message, str) else None
 
     def number(self, number: int) -> str:
         """A whole number with its thousands apart."""
@@ -206,10 +213,13 @@ def _check(path: Path, own: Mapping[str, Message], known: Mapping[str, Message])
         section, _, english = key.partition(".")
         if section == PROBLEMS:  # their titles have no parameters
             continue
-        if section != DETAILS and key not in known:
+        of_host = _OF_HOST.fullmatch(key) is not None
+        if section != DETAILS and key not in known and not of_host:
             raise BrokenWords(f"{path.name} has {key}, which no page uses")
         try:
-            unknown = parameters_of(message) - parameters_of(english if section == DETAILS else known[key])
+            unknown = parameters_of(message) - parameters_of(
+                english if section == DETAILS else "" if of_host else known[key]
+            )
         except ValueError as error:
             raise BrokenWords(f"{path.name} has {key}: {error}") from None
         if unknown:

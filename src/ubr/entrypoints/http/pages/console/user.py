@@ -23,7 +23,7 @@ from ubr.application.roles.list_user_roles import ListUserRolesCommand
 from ubr.application.sessions.list_sessions import ListSessionsCommand
 from ubr.application.sessions.revoke_session import RevokeSessionCommand
 from ubr.domain.accounts.user import UserStatus
-from ubr.domain.accounts.user_field import as_words
+from ubr.domain.accounts.user_field import Access
 from ubr.domain.errors import ReauthenticationRequired, UbrError
 from ubr.domain.roles.permissions import (
     LOGS_READ,
@@ -50,6 +50,7 @@ from ubr.entrypoints.http.pages.console.acts import (
 from ubr.entrypoints.http.pages.console.desk import LIMIT, Desk, at_the_desk, said
 from ubr.entrypoints.http.pages.console.users import assign, end_sessions, roles_to_choose, set_status, unassign
 from ubr.entrypoints.http.pages.devices import device
+from ubr.entrypoints.http.pages.fields import given, inputs, texts
 from ubr.entrypoints.http.pages.page import PageController, form_operation, page_operation
 from ubr.entrypoints.http.pages.words import Words
 from ubr.entrypoints.http.query import id_of
@@ -107,6 +108,14 @@ async def _rename(desk: Desk, user_id: UUID, form: Form) -> None:
     await desk.call.ubr.update_user(UpdateUserCommand(user_id=user_id, changes=changes), actor=desk.actor)
 
 
+async def _change_fields(desk: Desk, user_id: UUID, form: Form) -> None:
+    user = await desk.call.ubr.get_user(GetUserCommand(user_id=user_id), actor=desk.actor)
+    changed = given(desk.call.ubr.update_user.user_fields, Access.ADMINS, form, user.fields)
+    if changed is not UNSET:
+        command = UpdateUserCommand(user_id=user_id, changes=UserChanges(fields=changed))
+        await desk.call.ubr.update_user(command, actor=desk.actor)
+
+
 async def _change_email(desk: Desk, user_id: UUID, form: Form) -> None:
     changes = UserChanges(email=form.get("email"))
     await desk.call.ubr.update_user(UpdateUserCommand(user_id=user_id, changes=changes), actor=desk.actor)
@@ -129,6 +138,14 @@ ACTS: Final[Mapping[str, UserAct]] = {
         run=_rename,
         danger=False,
         asks=("full_name",),
+    ),
+    "fields": UserAct(
+        needs=(USERS_WRITE,),
+        notice="user-fields-changed",
+        tells=lambda _: [],
+        run=_change_fields,
+        danger=False,
+        asks=("fields",),
     ),
     "email": UserAct(
         needs=(USERS_WRITE,),
@@ -257,7 +274,7 @@ class UserDesk(PageController):
             "user.html",
             "users",
             user=user,
-            fields=[] if user.fields is UNSET else [(name, as_words(value)) for name, value in user.fields.items()],
+            fields=texts(ubr.update_user.user_fields, desk.words, user.fields),
             sessions=sessions,
             grants=grants,
             device=device,
@@ -317,6 +334,7 @@ def _can(desk: Desk, user: UserResult | None) -> dict[str, bool]:
         "unlock": user.id != desk.me.id,
         "email": user.id != desk.me.id,
         "erase": user.id != desk.me.id,
+        "fields": bool(inputs(desk.call.ubr.update_user.user_fields, Access.ADMINS, desk.words, user.fields)),
     }
     can = {name: fits.get(name, True) and desk.may(*act.needs) for name, act in ACTS.items()}
     can["export"] = user.id == desk.me.id or desk.may(USERS_READ, SESSIONS_READ, LOGS_READ)
@@ -346,4 +364,5 @@ async def _ask(desk: Desk, form: Form, *, error: UbrError | None = None) -> Resp
     if "full_name" in act.asks and "full_name" not in form:
         form = form.replacing("full_name", user.full_name or "")
     roles = await roles_to_choose(desk) if "role" in act.asks else None
-    return await ask(desk, question, error=error, form=form, roles=roles)
+    writable = inputs(desk.call.ubr.update_user.user_fields, Access.ADMINS, desk.words, user.fields)
+    return await ask(desk, question, error=error, form=form, roles=roles, inputs=writable)

@@ -25,12 +25,14 @@ from ubr.application.roles.list_user_roles import ListUserRolesCommand
 from ubr.application.roles.unassign_role import UnassignRoleCommand
 from ubr.application.sessions.revoke_user_sessions import RevokeUserSessionsCommand
 from ubr.domain.accounts.user import UserStatus
+from ubr.domain.accounts.user_field import Access
 from ubr.domain.errors import Invalid, UbrError
 from ubr.domain.roles.permissions import ROLES_ASSIGN, ROLES_READ, SESSIONS_REVOKE, USERS_WRITE, Permission
 from ubr.domain.roles.role import USER_ROLE_ID
 from ubr.entrypoints.http.form import Form
 from ubr.entrypoints.http.pages.console.acts import Count, sessions_of
 from ubr.entrypoints.http.pages.console.desk import LIMIT, Desk, at_the_desk
+from ubr.entrypoints.http.pages.fields import given, inputs
 from ubr.entrypoints.http.pages.kept import Kept
 from ubr.entrypoints.http.pages.page import PageController, form_operation, page_operation, see_other
 from ubr.entrypoints.http.query import id_of
@@ -175,7 +177,8 @@ class UsersDesk(PageController):
         form = desk.call.form()
         command = None
         try:
-            command = form.command(CreateUserCommand, roles=form.all("roles"))
+            fields = given(desk.call.ubr.create_user.user_fields, Access.ADMINS, form)
+            command = form.command(CreateUserCommand, roles=form.all("roles"), fields=fields)
             user = await desk.call.ubr.create_user(command, actor=desk.actor)
         except UbrError as error:
             return await _new(desk, form=form, error=error)
@@ -336,6 +339,7 @@ async def _new(desk: Desk, *, form: Form | None = None, error: UbrError | None =
         roles=choice or [],
         chosen=[] if form is None else form.all("roles"),
         min_length=min_length,
+        inputs=inputs(desk.call.ubr.create_user.user_fields, Access.ADMINS, desk.words),
     )
 
 

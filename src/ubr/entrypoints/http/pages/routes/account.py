@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from msgspec import UNSET
+
 from ubr.application.accounts.change_password import ChangePasswordCommand
 from ubr.application.accounts.delete_user import DeleteUserCommand
 from ubr.application.accounts.export_user import ExportUserCommand
+from ubr.application.accounts.get_me import MeResult
 from ubr.application.accounts.request_email_change import RequestEmailChangeCommand
 from ubr.application.accounts.update_user import UpdateUserCommand, UserChanges
 from ubr.application.sessions.list_sessions import ListSessionsCommand
@@ -18,6 +21,7 @@ from ubr.domain.roles.permissions import Permission, Permissions
 from ubr.entrypoints.http.call import Call
 from ubr.entrypoints.http.pages.devices import device
 from ubr.entrypoints.http.pages.entitled import entitled
+from ubr.entrypoints.http.pages.fields import given, inputs, texts, writing_level
 from ubr.entrypoints.http.pages.page import (
     PageController,
     back_of,
@@ -29,6 +33,7 @@ from ubr.entrypoints.http.pages.page import (
     show,
     site_of,
     with_login,
+    words_of,
 )
 from ubr.entrypoints.http.query import id_of
 from ubr.entrypoints.http.response import Response, StreamedResponse
@@ -54,6 +59,21 @@ class AccountPages(PageController):
         except UbrError as error:
             return await _own(request, actor, "profile.html", "profile", form=form, error=error)
         return see_other(request, "/account", notice="name-saved")
+
+    @post("/account/fields", form_operation("post_fields_page"))
+    @with_login
+    async def save_fields(self, request: Call, actor: Actor) -> Response:
+        form = request.form()
+        try:
+            me = await request.ubr.get_me(actor=actor)
+            update = request.ubr.update_user
+            changed = given(update.user_fields, writing_level(_permissions(me)), form, me.fields)
+            if changed is not UNSET:
+                command = UpdateUserCommand(user_id=actor.user_id, changes=UserChanges(fields=changed))
+                await update(command, actor=actor)
+        except UbrError as error:
+            return await _own(request, actor, "profile.html", "profile", form=form, error=error)
+        return see_other(request, "/account", notice="fields-saved")
 
     @post("/account/email", form_operation("post_email_page"))
     @with_login
@@ -161,16 +181,28 @@ class AccountPages(PageController):
 
 async def _own(request: Call, actor: Actor, template: str, section: str, **shown: Any) -> Response:
     me = await request.ubr.get_me(actor=actor)
+    own = _permissions(me)
+    if template == "profile.html":
+        await site_of(request).load()
+        fields, level, words = request.ubr.update_user.user_fields, writing_level(own), words_of(request)
+        shown |= {
+            "inputs": inputs(fields, level, words, me.fields),
+            "texts": texts(fields, words, me.fields, beside=level),
+        }
     return await show(
         request,
         template,
         section=section,
         me=me,
         min_length=request.ubr.register_user.policy.password_min_length,
-        manages=site_of(request).options.scope == "all" and entitled(Permissions.of(map(Permission, me.permissions))),
+        manages=site_of(request).options.scope == "all" and entitled(own),
         place=_PLACES.get(template),
         **shown,
     )
+
+
+def _permissions(me: MeResult) -> Permissions:
+    return Permissions.of(map(Permission, me.permissions))
 
 
 async def _sessions(request: Call, actor: Actor, *, error: UbrError | None = None) -> Response:

@@ -6,9 +6,11 @@ from ubr.application.accounts.register_user import RegisterUserCommand
 from ubr.application.accounts.request_password_reset import RequestPasswordResetCommand
 from ubr.application.accounts.resend_verification import ResendVerificationCommand
 from ubr.application.sessions.log_in_browser import LogInBrowserCommand
+from ubr.domain.accounts.user_field import Access
 from ubr.domain.errors import UbrError
 from ubr.entrypoints.http.call import Call
 from ubr.entrypoints.http.form import Form
+from ubr.entrypoints.http.pages.fields import given, inputs
 from ubr.entrypoints.http.pages.page import (
     PageController,
     back_of,
@@ -18,6 +20,8 @@ from ubr.entrypoints.http.pages.page import (
     query_of,
     see_other,
     show,
+    site_of,
+    words_of,
 )
 from ubr.entrypoints.http.response import Response
 from ubr.entrypoints.http.routing import get, post
@@ -33,7 +37,8 @@ class RegistrationPages(PageController):
         form = request.form()
         back = back_of(request, form.get("return_to"))
         try:
-            user = await request.ubr.register_user(form.command(RegisterUserCommand))
+            fields = given(request.ubr.register_user.user_fields, Access.USER, form)
+            user = await request.ubr.register_user(form.command(RegisterUserCommand, fields=fields))
         except UbrError as error:
             return await _registration(request, form=form, error=error, back=back)
         if user is None:
@@ -76,6 +81,7 @@ async def _registration(
     request: Call, *, back: str | None, form: Form | None = None, error: UbrError | None = None
 ) -> Response:
     policy = request.ubr.register_user.policy
+    await site_of(request).load()
     return await show(
         request,
         "register.html",
@@ -84,4 +90,5 @@ async def _registration(
         back=back,
         registration=policy.registration,
         min_length=policy.password_min_length,
+        inputs=inputs(request.ubr.register_user.user_fields, Access.USER, words_of(request)),
     )
