@@ -516,3 +516,19 @@ def test_a_shell_runs_commands_in_forks_that_differ_in_nothing(tmp_path: Path) -
     assert "status 2" in warm.stdout
     assert "nonsense" in warm.stdout
     assert "nonsense" in warm.stderr
+
+
+def test_a_port_is_reserved_for_one_process_of_tests() -> None:
+    """Two services that start on one port would share its connections."""
+    port = free_port()
+    program = (
+        "from tests.support import servers\n"
+        f"numbers = iter([{port - 15_000}, {port - 15_000}])\n"
+        "draw = servers.secrets.randbelow\n"
+        "servers.secrets.randbelow = lambda end: next(numbers, None) or draw(end)\n"
+        "print(servers.free_port())"
+    )
+    found = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-c", program], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
+    )
+    assert int(found.stdout) != port

@@ -11,6 +11,7 @@ to do calls them in a thread, `await anyio.to_thread.run_sync(server.kill)`.
 
 import asyncio
 import atexit
+import fcntl
 import importlib.util
 import os
 import re
@@ -26,6 +27,7 @@ import tempfile
 import time
 import zipfile
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -33,7 +35,7 @@ from dataclasses import dataclass
 from importlib.metadata import version as distribution_version
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import IO, Any, ClassVar, Final, Literal, Self, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import asyncpg
@@ -95,18 +97,33 @@ def run(coroutine: Coroutine[Any, Any, _T]) -> _T:
         return pool.submit(asyncio.run, coroutine).result()
 
 
-def free_port() -> int:
-    """An unused port, below the range for outgoing connections.
+_reserved: Final[deque[IO[str]]] = deque(maxlen=300)
+"""The open files whose locks reserve the ports of this process. A port that is that old belongs to a server that
+listens, or that has ended."""
 
-    So no connection takes it while its server is down and about to be restarted.
+
+def free_port() -> int:
+    """An unused port, below the range for outgoing connections, that no other process of tests gets meanwhile.
+
+    So no connection takes it while its server is down and about to be restarted. Two services that start at the same
+    time on one port would both listen there, and share its connections.
     """
+    folder = Path(tempfile.gettempdir(), f"ubr-test-ports-{os.getuid()}")
+    folder.mkdir(exist_ok=True)
     # Not the shared generator: tests seed it, and then all workers would draw the same ports.
     while True:
         port = 15_000 + secrets.randbelow(15_000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            return port
+        reservation = (folder / str(port)).open("w")
+        try:
+            fcntl.flock(reservation, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            reservation.close()
+            continue
+        _reserved.append(reservation)
+        return port
 
 
 # The ladder
