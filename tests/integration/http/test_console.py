@@ -413,10 +413,11 @@ async def test_a_result_belongs_to_its_session(admin: Person, somebody: Callable
     question = await bulk(admin, "/console/bulk", [ada.id], act="disable")
     answer = await admin.answer("/console/bulk/run", **hidden(question))
     path = answer.url.join(answer.headers["location"]).path
-    [kept] = [value for name, value in admin.client.cookies.items() if name == "__Host-ubr-bulk"]
+    name = f"__Host-ubr-bulk-{path.rpartition('/')[2]}"
+    kept = admin.client.cookies[name]
     assert ada.id.bytes not in base64.urlsafe_b64decode(kept + "===")
     other = await somebody().log_in()
-    other.client.cookies.set("__Host-ubr-bulk", kept, domain="ubr.test")
+    other.client.cookies.set(name, kept, domain="ubr.test")
     for asked in (await other.open(path), await other.send("/console/bulk/run", bulk=path.rpartition("/")[2])):
         assert asked.status_code == 410
         assert "no longer available" in asked.text
@@ -429,7 +430,9 @@ async def test_a_changed_result_is_none(changed: str, admin: Person) -> None:
     question = await bulk(admin, "/console/bulk", [ada.id], act="disable")
     result = await admin.send("/console/bulk/run", **hidden(question))
     assert result.status_code == 200
-    admin.client.cookies.set("__Host-ubr-bulk", changed, domain="ubr.test")
+    name = f"__Host-ubr-bulk-{result.url.path.rpartition('/')[2]}"
+    admin.client.cookies.delete(name)
+    admin.client.cookies.set(name, changed, domain="ubr.test")
     assert (await admin.open(result.url.path)).status_code == 410
 
 
@@ -438,10 +441,41 @@ async def test_a_result_in_the_form_of_another_version_is_none(admin: Person) ->
     question = await bulk(admin, "/console/bulk", [ada.id], act="disable")
     result = await admin.send("/console/bulk/run", **hidden(question))
     key = ubr_of(admin).authenticate_cookie.cookies.key(admin.client.cookies["__Host-ubr"])
+    name = f"ubr-bulk-{result.url.path.rpartition('/')[2]}"
     for content in (b"", b"no zlib", zlib.compress(b"")[:-1], zlib.compress(b""), zlib.compress(b"\x90")):
-        sealed = base64.urlsafe_b64encode(seal(key, content, b"ubr-bulk", os.urandom)).rstrip(b"=").decode()
-        admin.client.cookies.set("__Host-ubr-bulk", sealed, domain="ubr.test", path="/")
+        sealed = base64.urlsafe_b64encode(seal(key, content, name.encode(), os.urandom)).rstrip(b"=").decode()
+        admin.client.cookies.set(f"__Host-{name}", sealed, domain="ubr.test", path="/")
         assert (await admin.open(result.url.path)).status_code == 410
+
+
+async def test_acts_in_two_tabs_keep_their_results(admin: Person) -> None:
+    made = [await create(admin, f"user{number}@example.org") for number in range(2 * users.PORTION + 2)]
+    ids = [user.id for user in made]
+    first, second = ids[: users.PORTION + 1], ids[users.PORTION + 1 :]
+    disabling = await admin.send(
+        "/console/bulk/run", **hidden(await bulk(admin, "/console/bulk", first, act="disable"))
+    )
+    ending = await admin.send(
+        "/console/bulk/run", **hidden(await bulk(admin, "/console/bulk", second, act="end-sessions"))
+    )
+    assert disabling.url != ending.url
+    disabled = await admin.send("/console/bulk/run", **hidden(disabling))
+    assert "6 users are disabled." in disabled.text
+    ended = await admin.send("/console/bulk/run", **hidden(ending))
+    assert "6 users are logged out everywhere." in ended.text
+    assert "6 users are disabled." in (await admin.open(disabling.url.path)).text
+    assert {(await found(admin, f"user{number}@example.org")).status for number in range(6)} == {"disabled"}
+
+
+async def test_the_oldest_results_give_way_before_a_proxy_refuses_the_cookies(admin: Person) -> None:
+    results = []
+    for _ in range(4):
+        ids = [uuid4() for _ in range(users.MAX_SELECTED)]
+        results.append((await bulk(admin, "/console/bulk/run", ids, act="disable")).url.path)
+    kept = [value for name, value in admin.client.cookies.items() if name.startswith("__Host-ubr-bulk-")]
+    assert sum(map(len, kept)) < 6 * 1024
+    answers = [(await admin.open(path)).status_code for path in results]
+    assert answers == [410, 410, 200, 200]
 
 
 async def test_the_largest_act_fits_in_a_cookie(admin: Person) -> None:
@@ -680,6 +714,9 @@ async def test_the_text_of_a_key_is_shown_once_and_no_reload_makes_another(
     thief.client.cookies.set("__Host-ubr-new-key", kept, domain="ubr.test")
     assert "ubr_sk_" not in (await thief.open(address)).text
 
+    await admin.client.head(address)
+    for name, purpose in (("sec-purpose", "prefetch"), ("sec-purpose", "prefetch;prerender"), ("x-moz", "prefetch")):
+        assert (await admin.open(address, **{name: purpose})).status_code == 200
     other = (await admin.send("/console/machines/new", name="other")).url.path
     assert "ubr_sk_" not in (await admin.open(f"{other}/keys/new")).text
     shown = await admin.open(address)

@@ -515,6 +515,15 @@ async def test_every_page_shows_the_way_to_the_application_of_the_operator() -> 
 # --- registration -----------------------------------------------------------------------------------------------------
 
 
+async def test_a_notice_stays_until_a_person_sees_it(person: Person) -> None:
+    answer = await person.answer("/forgot", email="ada@example.org")
+    page = str(answer.url.join(answer.headers["location"]))
+    await person.client.head(page)
+    assert notice(await person.open(page, **{"sec-purpose": "prefetch"}))
+    assert notice(await person.open(page))
+    assert not notice(await person.open(page))
+
+
 async def test_registering_logs_in_and_mails_a_link(person: Person) -> None:
     answer = await person.send("/register", email="ada@example.org", full_name="Ada", password=PASSWORD)
     assert (answer.url.path, heading(answer)) == ("/account", "Profile")

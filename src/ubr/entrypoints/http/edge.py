@@ -209,7 +209,7 @@ class _Exchange:
         self._head = scope["method"] == "HEAD"
         # HEAD is GET without the body (RFC 9110, 9.3.2).
         self._fields = fields = fields_of(scope["headers"])
-        self._facts = Facts("GET" if self._head else scope["method"], fields)
+        self._facts = Facts("GET" if self._head else scope["method"], fields, head=self._head)
         self._scope = scope
         self._path = scope["path"]
         self._receive = receive

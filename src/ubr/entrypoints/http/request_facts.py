@@ -14,7 +14,9 @@ _FACTS: Final = "facts"
 
 
 class Facts(msgspec.Struct):
-    """`method` is GET for HEAD. `route` is the template of the path, and `problem` the code of the error, if any.
+    """`method` is GET for HEAD, and `head` then true. `route` is the template of the path.
+
+    `problem` is the code of the error, if any.
 
     `cause` says why the service failed, for its log. `actor` is the authenticated actor.
     """
@@ -25,6 +27,7 @@ class Facts(msgspec.Struct):
     problem: str | None = None
     cause: str | None = None
     actor: Actor | None = None
+    head: bool = False
 
 
 def with_facts(scope: HTTPScope, facts: Facts) -> Scope:

@@ -30,6 +30,18 @@ def read(fields: Fields, name: str, *, secure: bool, longest: int = _MAX_LENGTH)
     return found[0] if len(found) == 1 and len(found[0]) <= longest else None
 
 
+def beginning(fields: Fields, name: str, *, secure: bool) -> dict[str, int]:
+    """The cookies whose names begin so: the length of each by its name. Browsers send the oldest first."""
+    wanted = _named(name, secure=secure)
+    return {
+        given.strip().removeprefix(_named("", secure=secure)): len(value.strip())
+        for line in fields.get(b"cookie", ())
+        for part in line.decode("latin-1").split(";")
+        for given, _, value in [part.partition("=")]
+        if given.strip().startswith(wanted)
+    }
+
+
 def write(name: str, value: str, *, seconds: int, secure: bool) -> str:
     """The value of `Set-Cookie`. With 0 seconds the browser deletes the cookie."""
     flags = "; Secure" if secure else ""

@@ -143,6 +143,17 @@ def _quality(parameters: str) -> float:
     return 1.0 if found is None else float(found[1])
 
 
+def is_seen(call: Call) -> bool:
+    """False for HEAD, and for a page that a browser fetches in advance and may never show.
+
+    A text that is shown once has to stay until a person sees it. `Sec-Purpose` is a field of the Fetch standard, and
+    the other names are older ones of browsers.
+    """
+    advance = (b"sec-purpose", b"purpose", b"x-purpose", b"x-moz")
+    fetched = b",".join(value for name in advance for value in call.fields.get(name, ())).lower()
+    return not (call.facts.head or b"prefetch" in fetched or b"preview" in fetched)
+
+
 def site_of(call: Call) -> Site:
     site: Site = call.state[SITE]
     return site
@@ -233,7 +244,7 @@ async def show(
     leads_to = None if back is None else return_to.origin_of(back, origins_of(call))
     headers["content-security-policy"] = policy(fetches=fetches, leads_to=leads_to)
     response = Response(body, status=status, media_type=HTML, headers=headers)
-    if notice is not None:
+    if notice is not None and is_seen(call):
         response.cookies += (cookies.write(cookies.NOTICE, "", seconds=0, secure=site.secure),)
     if query_of(call).get(LANGUAGE) == words.language:
         chosen = cookies.write(cookies.LANGUAGE, words.language, seconds=cookies.A_YEAR, secure=site.secure)

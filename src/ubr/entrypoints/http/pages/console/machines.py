@@ -27,7 +27,7 @@ from ubr.entrypoints.http.pages.console.acts import Question, act_of, ask, check
 from ubr.entrypoints.http.pages.console.desk import LIMIT, Desk, at_the_desk
 from ubr.entrypoints.http.pages.console.users import roles_to_choose
 from ubr.entrypoints.http.pages.kept import Kept
-from ubr.entrypoints.http.pages.page import PageController, form_operation, page_operation, see_other
+from ubr.entrypoints.http.pages.page import PageController, form_operation, is_seen, page_operation, see_other
 from ubr.entrypoints.http.query import id_of
 from ubr.entrypoints.http.response import Response
 from ubr.entrypoints.http.routing import get, post
@@ -177,11 +177,12 @@ class MachinesDesk(PageController):
     @get("/console/machines/{machine_id:str}/keys/new", page_operation("get_console_new_machine_key"))
     @at_the_desk
     async def new_key(self, desk: Desk) -> Response:
-        """The text of a new key, once: the answer takes it away from the browser."""
+        """The text of a new key, once: the answer that a person sees takes it away from the browser."""
         machine, made = await _machine(desk), _NEW_KEY.of(desk.call)
         if made is None or made.client_id != str(machine.id):
             return await desk.show("machine_key.html", "machines", made=None, machine=machine)
-        return _NEW_KEY.drop(desk.call, await desk.show("machine_key.html", "machines", made=made, machine=machine))
+        page = await desk.show("machine_key.html", "machines", made=made, machine=machine)
+        return _NEW_KEY.drop(desk.call, page) if is_seen(desk.call) else page
 
     @get("/console/machines/{machine_id:str}/acts/{act:str}", page_operation("get_console_machine_act"))
     @at_the_desk

@@ -211,8 +211,9 @@ class UsersDesk(PageController):
     @at_the_desk
     async def run_bulk(self, desk: Desk) -> Response:
         """Acts upon the next few users, and leads to the progress. A repeat goes on from there, or does nothing."""
-        form, bulk = desk.call.form(), _BULK.of(desk.call)
-        if bulk is None or bulk.name != form.get("bulk"):
+        form = desk.call.form()
+        bulk = _kept(desk, form.get("bulk"))
+        if bulk is None:
             if "act" not in form:
                 return await _lost(desk)
             try:
@@ -220,14 +221,14 @@ class UsersDesk(PageController):
             except UbrError as error:
                 return await _list(desk, error=error)
         bulk = await _continued(desk, bulk)
-        return _BULK.give(desk.call, see_other(desk.call, f"/console/bulk/{bulk.name}"), bulk)
+        return _BULK.give(desk.call, see_other(desk.call, f"/console/bulk/{bulk.name}"), bulk, about=bulk.name)
 
     @get("/console/bulk/{bulk:str}", page_operation("get_console_bulk"))
     @at_the_desk
     async def progress(self, desk: Desk) -> Response:
         """The progress and the result. To reload it changes nothing."""
-        bulk = _BULK.of(desk.call)
-        if bulk is None or bulk.name != desk.call.path_params["bulk"]:
+        bulk = _kept(desk, desk.call.path_params["bulk"])
+        if bulk is None:
             return await _lost(desk)
         act = BULK[bulk.act]
         return await desk.show(
@@ -264,6 +265,11 @@ def _act(form: Form) -> str:
     if len(role) > _MAX_ROLE:
         raise Invalid.at("/role", f"must have at most {_MAX_ROLE} characters")
     return name
+
+
+def _kept(desk: Desk, name: str) -> Bulk | None:
+    """The act of this name as its newest step left it; None if the browser keeps none."""
+    return _BULK.of(desk.call, about=name) if _NAME.fullmatch(name) else None
 
 
 def _begun(form: Form) -> Bulk:
