@@ -9,6 +9,7 @@ import asyncio
 import contextvars
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, InvalidStateError
@@ -38,6 +39,8 @@ TIMEOUT: Final = 30.0
 
 _ENDING: Final = 10.0
 """Seconds that the end waits for calls of other threads, and a cancelled call may take to end."""
+_SIGNALS: Final = 1.0
+"""Seconds after which a waiting thread notices a signal at the latest."""
 
 _IN_LOOP: Final = (
     "This thread runs an event loop, which a blocking call would stop. Await the use case there instead: with "
@@ -137,7 +140,7 @@ class LoopThread(Generic[T]):
         begun = _Call(call)
         try:
             self._begin(begun)
-            return begun.result.result(timeout)
+            return _awaited(begun.result, timeout)
         except Closed:
             raise
         except BaseException as error:
@@ -187,6 +190,24 @@ class LoopThread(Generic[T]):
                 self._loop.call_soon_threadsafe(self._closing.set)
         if threading.current_thread() is not self._thread:
             self._thread.join()
+
+
+def _awaited(result: Future[R], timeout: float) -> R:
+    """The result within `timeout` seconds. Errors: `TimeoutError`, and those of the result.
+
+    The wait is a series of short ones: a signal that arrives just before a wait begins does not wake it, so Ctrl-C
+    would have no effect until its end.
+    """
+    end = time.monotonic() + timeout
+    while True:
+        left = end - time.monotonic()
+        try:
+            return result.result(max(0.0, min(left, _SIGNALS)))
+        except TimeoutError:
+            if result.done():  # in the meantime, or with an error of this kind
+                return result.result()
+            if left <= _SIGNALS:
+                raise
 
 
 class _Call(Generic[R]):
