@@ -222,6 +222,8 @@ class _Call(Generic[R]):
         self._task = loop.create_task(self._work())
         calls.add(self._task)
         self._task.add_done_callback(calls.discard)
+        # A task that is cancelled before its first step never reaches `_work`.
+        self._task.add_done_callback(lambda _: self._fail(Closed(_ENDED)))
 
     def cancel(self) -> None:
         if self._task is not None:

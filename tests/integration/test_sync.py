@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
@@ -111,6 +112,31 @@ def test_a_call_that_takes_too_long_is_cancelled() -> None:
             with pytest.raises(sync.CallTimeout):
                 users.run(wait)
         assert cancelled.wait(60)
+
+
+def test_a_call_that_is_cancelled_before_it_starts_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its caller waits for its end, and must not wait in vain."""
+    monkeypatch.setattr("ubr.sync._ENDING", 120.0)
+    entered, go_on = threading.Event(), threading.Event()
+
+    async def occupy() -> None:
+        entered.set()
+        go_on.wait()
+
+    async def nothing() -> None:
+        pass
+
+    with sync.connect(SETTINGS, timeout=0.01) as users, ThreadPoolExecutor(2) as pool:
+        occupying = pool.submit(users.run, occupy)
+        entered.wait()
+        late = pool.submit(users.run, nothing)
+        # The loop is occupied until the second call has been given up, and so is cancelled before its first step.
+        while not occupying.running() or not late.running():
+            time.sleep(0.01)
+        time.sleep(0.1)
+        go_on.set()
+        with pytest.raises(sync.CallTimeout):
+            late.result(60)
 
 
 def test_a_closed_connection_is_refused_and_its_thread_ends() -> None:
