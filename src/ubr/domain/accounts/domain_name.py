@@ -14,14 +14,11 @@ def ascii_domain(domain: str) -> str:
     that no name yields is refused, because two spellings of one name must not differ.
     Errors: `ValueError` if there is none. Labels of plain ASCII are not checked.
     """
-    labels = domain.lower().split(".")
-    if domain.isascii() and not any(label.startswith(_A_LABEL) for label in labels):
-        return ".".join(labels)
-    import idna  # noqa: PLC0415 - few domains take its tables
-
     if not domain.isascii():
-        labels = idna.uts46_remap(domain, std3_rules=True, transitional=False).lower().split(".")
-    return ".".join(map(_ascii_label, labels))
+        import idna  # noqa: PLC0415 - few domains take its tables
+
+        domain = idna.uts46_remap(domain, std3_rules=True, transitional=False)
+    return ".".join(map(_ascii_label, domain.lower().split(".")))
 
 
 def _ascii_label(label: str) -> str:
