@@ -364,5 +364,6 @@ async def _ask(desk: Desk, form: Form, *, error: UbrError | None = None) -> Resp
     if "full_name" in act.asks and "full_name" not in form:
         form = form.replacing("full_name", user.full_name or "")
     roles = await roles_to_choose(desk) if "role" in act.asks else None
-    writable = inputs(desk.call.ubr.update_user.user_fields, Access.ADMINS, desk.words, user.fields)
+    fields = desk.call.ubr.update_user.user_fields
+    writable = inputs(fields, Access.ADMINS, desk.words, user.fields) if "fields" in act.asks else ()
     return await ask(desk, question, error=error, form=form, roles=roles, inputs=writable)
