@@ -6,7 +6,7 @@ turn, over HTTP and one at a time. It prints the median and the p99 of each in m
 the memory of the check and the export of the log. It needs some 10 GB of disk, and an hour for the default.
 """
 
-# ruff: noqa: INP001, S608, T201 - a script, not a package, that talks to whoever runs it, in SQL of its own making
+# ruff: noqa: INP001, T201 - a script, not a package, that talks to whoever runs it
 
 from __future__ import annotations
 
@@ -22,14 +22,12 @@ from pathlib import Path
 from typing import Final
 
 import httpx
-from sqlalchemy import text
 
-from bench.load_sessions import ID
+from bench.large import ROLE, load, sequenced
 from tests.support import commands
 from tests.support.commands import clean_environment
 from tests.support.servers import PostgresServer
 from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, UbrProcess, on_postgres, serving
-from ubr.adapters.sql import ConnectionLimits, make_engine
 
 USERS: Final = 1_000_000
 SESSIONS: Final = 5_000_000
@@ -37,107 +35,8 @@ ENTRIES: Final = 3_000_000
 ROUNDS: Final = 100
 ACTS: Final = 20
 PASSWORD: Final = "correct horse battery staple"
-_PORTION: Final = 500_000
-"""Rows of one transaction."""
-_LIMITS: Final = ConnectionLimits(connections=1, statement=3600.0, lock=60.0)
-
-_BEGAN: Final = "timestamptz '2020-01-01 12:00+00' + n * interval '1 second'"
-_USER: Final = ID.format(moment=f"({_BEGAN})", seed="'size' || n")
-_OWNER: Final = ID.format(
-    moment="(timestamptz '2020-01-01 12:00+00' + owner * interval '1 second')", seed="'size' || owner"
-)
-
-_USERS: Final = f"""
-INSERT INTO users (id, email, email_key, full_name, full_name_key, status, email_verified, created_at, updated_at,
-    security_version, version)
-SELECT {_USER}, 'user' || n || '@example.org', 'user' || n || '@example.org', 'Name ' || n, 'name ' || n,
-    CASE WHEN n % 50 = 0 THEN 'disabled' ELSE 'active' END, true, {_BEGAN}, {_BEGAN}, 1, 1
-FROM generate_series(CAST(:first AS int), CAST(:last AS int)) AS n
-"""
-_GRANTS: Final = f"""
-INSERT INTO user_roles (user_id, role_id, granted_at)
-SELECT {_USER}, (SELECT id FROM roles WHERE name = 'editor'), {_BEGAN}
-FROM generate_series(CAST(:first AS int), CAST(:last AS int)) AS n WHERE n % 10 = 0
-"""
-# The last 7 days: `n` counts from the oldest to the newest of all rows.
-_MOMENTS: Final = """LATERAL (
-        SELECT n % CAST(:users AS int) + 1, date_trunc('milliseconds',
-            CAST(:now AS timestamptz) - interval '7 days' * (1 - n::float / CAST(:rows AS int)))
-    ) AS moments (owner, moment)"""
-_SESSION: Final = ID.format(moment="moment", seed="'session' || n")
-_SESSIONS: Final = f"""
-INSERT INTO sessions (id, user_id, created_at, last_seen_at, idle_expires_at, expires_at, ip, user_agent)
-SELECT {_SESSION}, {_OWNER}, moment, moment, moment + interval '14 days', moment + interval '90 days', '2001:db8::1',
-    'a browser'
-FROM generate_series(CAST(:first AS int), CAST(:last AS int)) AS n, {_MOMENTS}
-"""
-_TOKENS: Final = f"""
-INSERT INTO refresh_tokens (digest, session_id, issued_at)
-SELECT sha256(('token' || n)::bytea), {_SESSION}, moment
-FROM generate_series(CAST(:first AS int), CAST(:last AS int)) AS n, {_MOMENTS}
-"""
-_ENTRIES: Final = f"""
-INSERT INTO logs (id, format, level, action, message, timestamp, actor_id, target_type, target_id, request_id_given,
-    data, salt)
-SELECT {ID.format(moment="moment", seed="'entry' || n")}, 1, CASE WHEN n % 4 = 0 THEN 'warning' ELSE 'info' END,
-    CASE n % 4 WHEN 0 THEN 'session.login_failed' WHEN 1 THEN 'session.revoked' ELSE 'session.opened' END,
-    'A text', moment, {_OWNER}, 'user', CAST({_OWNER} AS text), false, '{{"reason":"wrong_password"}}',
-    decode(md5('salt' || n), 'hex')
-FROM generate_series(CAST(:first AS int), CAST(:last AS int)) AS n, {_MOMENTS}
-"""
 
 Ask = Callable[[], Awaitable[httpx.Response]]
-
-
-async def load(url: str, users: int, sessions: int, entries: int) -> None:
-    engine = make_engine(url, _LIMITS)
-    parts = [
-        ("users", _USERS, users),
-        ("grants", _GRANTS, users),
-        ("sessions", _SESSIONS, sessions),
-        ("refresh tokens", _TOKENS, sessions),
-        ("log entries", _ENTRIES, entries),
-    ]
-    try:
-        async with engine.begin() as connection:
-            now = (await connection.execute(text("SELECT clock_timestamp()"))).scalar_one()
-        for name, statement, rows in parts:
-            began = time.perf_counter()
-            for first in range(1, rows + 1, _PORTION):
-                given = {
-                    "first": first,
-                    "last": min(first + _PORTION - 1, rows),
-                    "users": users,
-                    "now": now,
-                    "rows": rows,
-                }
-                async with engine.begin() as connection:
-                    await connection.execute(
-                        text(statement), {key: given[key] for key in given if f":{key}" in statement}
-                    )
-            print(f"{name}: {rows:,} in {time.perf_counter() - began:.0f} s", flush=True)
-        async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-            await connection.execute(text("VACUUM ANALYZE"))
-    finally:
-        await engine.dispose()
-
-
-async def sequenced(url: str, entries: int) -> None:
-    """Wait until the service has added all entries to the tree."""
-    engine = make_engine(url, _LIMITS)
-    began = time.perf_counter()
-    try:
-        while True:
-            async with engine.connect() as connection:
-                waiting = (await connection.execute(text("SELECT count(*) FROM log_queue"))).scalar_one()
-            passed = time.perf_counter() - began
-            if not waiting:
-                print(f"the tree: {entries:,} entries in {passed:.0f} s", flush=True)
-                return
-            print(f"{waiting:,} entries wait for the tree, {passed:.0f} s", end="\r", flush=True)
-            await asyncio.sleep(5)
-    finally:
-        await engine.dispose()
 
 
 class Client:
@@ -150,7 +49,7 @@ class Client:
 
     async def start(self) -> None:
         await self.log_in()
-        role = await self.http.post("/api/roles", json={"name": "editor", "permissions": ["users:read"]})
+        role = await self.http.post("/api/roles", json={"name": ROLE, "permissions": ["users:read"]})
         role.raise_for_status()
 
     async def log_in(self) -> None:
@@ -254,8 +153,8 @@ async def main(users: int = USERS, sessions: int = SESSIONS, entries: int = ENTR
         clients = [Client(stack.enter_context(serving(folder, environment))) for environment in (empty, full)]
         for client in clients:
             await client.start()
-        await load(url, users, sessions, entries)
-        await sequenced(url, entries)
+        await load(url, users_=users, sessions_=sessions, entries=entries)
+        await sequenced(url)
         for client in clients:
             await client.log_in()
             await client.register()

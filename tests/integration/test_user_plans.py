@@ -4,9 +4,10 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from itertools import product
-from typing import get_args
-from uuid import uuid4
+from typing import Any, Final, get_args
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
@@ -14,12 +15,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.contracts.conftest import LIMITS
 from tests.contracts.kit import NOON
-from tests.integration.test_sql_plans import listening, rows_looked_at, units
+from tests.integration.test_sql_plans import Question, listening, rows_looked_at, units
 from tests.support.plugin import Desk
 from tests.support.servers import PostgresServer
 from ubr.adapters.sql import make_engine
+from ubr.adapters.sql.migrations import upgrade
 from ubr.adapters.sql.user_search import WALK, Effort
 from ubr.application.ports.accounts import UserFilter, UserSort
+from ubr.application.ports.paging import After
+from ubr.application.ports.unit_of_work import Transaction
 from ubr.domain.accounts.search import Prefix
 from ubr.domain.accounts.user import UserStatus
 from ubr.domain.roles.role import RoleName
@@ -143,3 +147,78 @@ async def test_in_no_case_is_more_looked_at_than_there_is(crowd: AsyncEngine) ->
             took = 1000 * (time.perf_counter() - began)
             LOGGER.info("%-24s %-11s %2d found, %6d rows, %5.1f ms", name, sort, found, rows, took)
             assert rows <= 2 * WALK.few + 2 * WALK.ahead + MOST + LIMIT
+
+
+# --- SQLite ----------------------------------------------------------------------------------------------------------
+
+INSTRUCTIONS: Final = 100
+"""SQLite reports its work in portions of this many instructions."""
+WORK: Final = 30_000
+"""Instructions that are enough to count 1,000 matches and to sort 20. To read 10,000 users takes more."""
+MIDDLE: Final = datetime(2026, 1, 1, 12, tzinfo=UTC) + timedelta(seconds=5000)
+
+
+@pytest.fixture(scope="module")
+async def file_of_many(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AsyncEngine]:
+    """10,000 active users with the role many. The last 20 have an e-mail `rare…`, and the role rare."""
+    await upgrade(url := f"sqlite:///{tmp_path_factory.mktemp('many') / 'ubr.db'}")
+    engine = make_engine(url, LIMITS, durable=False)
+    async with engine.begin() as connection:
+        for statement in FILL_FILE.split(";"):
+            await connection.execute(text(statement))
+    yield engine
+    await engine.dispose()
+
+
+FILL_FILE = """
+INSERT INTO roles (id, name, permissions, created_at, updated_at, version)
+    SELECT printf('%032x', n), name, '[]', '2026-01-01 12:00:00', '2026-01-01 12:00:00', 1
+    FROM (SELECT 101 AS n, 'many' AS name UNION ALL SELECT 102, 'rare');
+INSERT INTO users (id, email, email_key, full_name, full_name_key, status, email_verified, created_at, updated_at,
+                   security_version, version)
+    WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 10000)
+    SELECT printf('%032x', n), key, key, 'Member ' || n, 'member ' || n, 'active', false, at, at, 1, 1
+    FROM (SELECT n, datetime('2026-01-01 12:00:00', n || ' seconds') || '.000000' AS at,
+            CASE WHEN n > 9980 THEN 'rare' ELSE 'member' END || n || '@example.com' AS key FROM numbers) AS made;
+INSERT INTO user_roles (user_id, role_id, granted_at)
+    SELECT users.id, roles.id, users.created_at FROM users, roles
+    WHERE roles.name = 'many' OR roles.name = 'rare' AND users.email_key >= 'rare'
+"""
+
+
+async def work(engine: AsyncEngine, question: Question) -> int:
+    """The instructions that SQLite executes to answer a question."""
+    counted = 0
+
+    def count() -> None:
+        nonlocal counted
+        counted += INSTRUCTIONS
+
+    with listening(engine) as asked:
+        async with units(engine).read() as tx:
+            await question(tx)
+    async with engine.connect() as connection:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        await driver.set_progress_handler(count, INSTRUCTIONS)
+        for statement, parameters in asked:
+            (await connection.exec_driver_sql(statement, parameters)).all()
+        await driver.set_progress_handler(None, 0)
+    return counted
+
+
+@pytest.mark.parametrize("sort", get_args(UserSort))
+@pytest.mark.parametrize("name", ["rare - -", "- rare -", "rare many -", "member rare -", "rare rare -", "nobody - -"])
+@pytest.mark.parametrize("status", ["-", "active"])
+async def test_in_sqlite_few_are_found_without_the_others(
+    file_of_many: AsyncEngine, sort: UserSort, name: str, status: str
+) -> None:
+    sought = which(name.removesuffix("-") + status, sort)
+    halfway = After("member5000@example.com" if sort.endswith("email") else MIDDLE, UUID(int=5000))
+    found: list[int] = []
+
+    async def ask(tx: Transaction, after: After[Any] | None) -> None:
+        found.append(len(await tx.users.page(sought, after, LIMIT)))
+
+    assert await work(file_of_many, lambda tx: ask(tx, None)) < WORK
+    assert await work(file_of_many, lambda tx: ask(tx, halfway)) < WORK
+    assert found[0] == (0 if name.startswith("nobody") else 20)

@@ -132,36 +132,44 @@ class Listing:
     def taken(self) -> Statement:
         """The users, selected from all matches."""
         c = users.c
-        everyone = select(c.id, c.created_at, c.email_key).where(self._everybody(c), self._sought(c))
+        everyone = select(c.id, c.created_at, c.email_key).where(self._everybody(c), *self._conditions(c))
         # Separate from the order: in one query, a plan might scan the order after all.
         found = everyone.cte("found").prefix_with("MATERIALIZED").c
         return self._listed(select(found.id).order_by(*self._ordered(found)).limit(_integer("limit")))
 
     def taken_by(self, condition: int) -> Statement:
         """The same users, by the condition of `counts` with the fewest matches."""
-        return self._taken_by_term[condition] if condition < self.terms else self.taken
+        return self._taken_by[condition]
 
     @cached_property
-    def _taken_by_term(self) -> list[Statement]:
-        """Each statement begins with the index of one field. SQLite would read all users, and look each of them up."""
-        return [self._beginning_with(at) for at in range(self.terms)]
+    def _taken_by(self) -> list[Statement]:
+        return [self._beginning_with(at) for at in range(len(self._conditions(users.c)))]
 
-    def _beginning_with(self, term: int) -> Statement:
+    def _beginning_with(self, condition: int) -> Statement:
+        # Separate from the other conditions: SQLite has no statistics, and would read everyone with the status, or all
+        # users to look up their roles.
+        found = self._matching(condition).cte("found").prefix_with("MATERIALIZED").c
+        others = self._conditions(found)
+        del others[condition]
+        ids = select(found.id).where(self._everybody(found), *others).order_by(*self._ordered(found))
+        return self._listed(ids.limit(_integer("limit")))
+
+    def _matching(self, condition: int) -> Select[Any]:
+        """Everyone who matches one of the conditions, by its index."""
         c = users.c
-        matches = users.join(user_field_values, and_(user_field_values.c.user_id == c.id, _has_term(term)))
-        everyone = (
-            select(c.id, c.created_at, c.email_key)
-            .select_from(matches)
-            .where(self._everybody(c), self._sought(c, without=term))
-        )
-        found = everyone.cte("found").prefix_with("MATERIALIZED").c
-        return self._listed(select(found.id).order_by(*self._ordered(found)).limit(_integer("limit")))
+        columns = select(c.id, c.created_at, c.email_key, c.full_name_key, c.status)
+        if condition < self.terms:
+            holds = and_(user_field_values.c.user_id == c.id, _has_term(condition))
+            return columns.join(user_field_values, holds)
+        if self.prefix is not None and condition == self.terms:
+            return columns.where(or_(*_begin(c, self.prefix)))
+        return columns.join(user_roles, and_(user_roles.c.user_id == c.id, _has_role()))
 
     @cached_property
     def walked(self) -> Statement:
         """The users, selected from the next ones in the order."""
         ahead = self._ahead().limit(_integer("ahead")).subquery("ahead").c
-        ids = select(ahead.id).where(self._sought(ahead)).order_by(*self._ordered(ahead))
+        ids = select(ahead.id).where(*self._conditions(ahead)).order_by(*self._ordered(ahead))
         return self._listed(ids.limit(_integer("limit")))
 
     @cached_property
@@ -223,22 +231,19 @@ class Listing:
             conditions.append(here < there if self.down else here > there)
         return and_(True, *conditions)
 
-    def _sought(self, columns: Any, *, without: int | None = None) -> ColumnElement[bool]:
-        """The other conditions: the prefix, the role and the fields, `without` one of those."""
+    def _conditions(self, columns: Any) -> list[ColumnElement[bool]]:
+        """The other conditions: the fields, the prefix and the role, in the order of `counts`."""
         conditions: list[ColumnElement[bool]] = []
         for at in range(self.terms):
-            if at != without:
-                values = user_field_values.alias(f"term_{at}")
-                has = select(true()).where(values.c.user_id == columns.id, _has_term(at, values.c))
-                # Looked up for each user. PostgreSQL would turn an EXISTS into a join that reads every match.
-                conditions.append(has.scalar_subquery())
+            values = user_field_values.alias(f"term_{at}")
+            has = select(true()).where(values.c.user_id == columns.id, _has_term(at, values.c))
+            # Looked up for each user. PostgreSQL would turn an EXISTS into a join that reads every match.
+            conditions.append(has.scalar_subquery())
         if self.prefix is not None:
             conditions.append(or_(*_begin(columns, self.prefix)))
         if self.role:
-            c = user_roles.c
-            held = c.role_id == bindparam("role_id"), or_(c.expires_at.is_(None), c.expires_at > bindparam("now"))
-            conditions.append(exists().where(user_roles.c.user_id == columns.id, *held))
-        return and_(True, *conditions)
+            conditions.append(exists().where(user_roles.c.user_id == columns.id, _has_role()))
+        return conditions
 
     def _ahead(self) -> Select[Any]:
         c = users.c
@@ -314,6 +319,11 @@ def _range(column: ColumnElement[Any], name: str, *, has_end: bool) -> ColumnEle
 def _has_term(at: int, columns: Any = user_field_values.c) -> ColumnElement[bool]:
     field, value = (bindparam(f"{name}_{at}", type_=columns[name].type) for name in ("field", "value"))
     return and_(columns.field == field, columns.value == value)
+
+
+def _has_role() -> ColumnElement[bool]:
+    c = user_roles.c
+    return and_(c.role_id == bindparam("role_id"), or_(c.expires_at.is_(None), c.expires_at > bindparam("now")))
 
 
 def _count(column: ColumnElement[Any], condition: ColumnElement[bool]) -> ColumnElement[int]:
