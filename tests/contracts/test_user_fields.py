@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from uuid import UUID, uuid4
 
+import anyio
 import msgspec
 import pytest
 
@@ -35,13 +36,17 @@ from ubr import (
 from ubr.adapters.sql.migrations import upgrade
 from ubr.application.ports.accounts import UserFilter
 from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.domain.accounts.user import UserKind
 from ubr.domain.accounts.user_field import Term, Terms
-from ubr.domain.accounts.user_fields import FieldState
+from ubr.domain.accounts.user_fields import FieldIndex, FieldState
 from ubr.domain.actor import SYSTEM as SERVICE
 from ubr.domain.ids import UserId
 from ubr.testing import TINY_HASHING, in_memory
 
 pytestmark = pytest.mark.anyio
+
+PATIENCE = 60
+"""Seconds, for a machine that is busy."""
 
 SETTINGS = Settings.memory(migrate="check", **TINY_HASHING)
 """One secret for all applications on a database."""
@@ -60,12 +65,15 @@ class Host:
     url: str
 
     @asynccontextmanager
-    async def opened(self, user_fields: type[Any] | None = Company) -> AsyncIterator[Application]:
+    async def opened(
+        self, user_fields: type[Any] | None = Company, *, background: bool = False
+    ) -> AsyncIterator[Application]:
         if self.url == "memory":
             async with in_memory(user_fields=user_fields) as (ubr, _):
                 yield ubr
             return
-        async with connect(replace(SETTINGS, database_url=self.url), user_fields=user_fields) as ubr:
+        settings = replace(SETTINGS, database_url=self.url)
+        async with connect(settings, user_fields=user_fields, background=background) as ubr:
             yield ubr
 
 
@@ -227,22 +235,89 @@ async def test_indexing_finds_users_that_were_written_before(lasting: Host, monk
     async with lasting.opened() as ubr:
         users = {(await create(ubr, department="sales", since="2026-01-31")).id for _ in range(5)}
     async with lasting.opened(Later) as ubr:
-        assert await found(ubr, plan="free") == await found(ubr, since="2026-01-31") == set()
         before = {user: (await read(ubr, user)).revision for user in users}
         assert (await ubr.index_user_fields(actor=SYSTEM)).users == 5
         assert await found(ubr, plan="free") == await found(ubr, since="2026-01-31") == users
         assert {user: (await read(ubr, user)).revision for user in users} == before
     async with lasting.opened() as ubr:
-        assert await found(ubr, department="sales") == set()
         await ubr.index_user_fields(actor=SYSTEM)
         assert await found(ubr, department="sales") == users
+
+
+class Dated(Company, kw_only=True):
+    since: Annotated[date | None, FieldRules(searchable=True)] = None
+
+
+async def unindexed(ubr: Application) -> list[str]:
+    return (await ubr.inspect_installation(actor=SYSTEM)).unindexed_fields
+
+
+async def until_indexed(ubr: Application) -> None:
+    with anyio.fail_after(PATIENCE):
+        while await unindexed(ubr):  # noqa: ASYNC110 - the job of another process does it
+            await anyio.sleep(0.01)
+
+
+async def test_a_search_by_a_field_that_is_not_indexed_says_so(lasting: Host) -> None:
+    async with lasting.opened() as ubr:
+        user = await create(ubr, department="sales", since="2026-01-31")
+        assert await unindexed(ubr) == []
+    async with lasting.opened(Dated) as ubr:
+        for fields in {"since": "2026-01-31"}, {"since": "2026-01-31", "department": "sales"}:
+            with pytest.raises(errors.Unavailable, match="indexed by since yet"):
+                await found(ubr, **fields)
+        assert await found(ubr, department="sales") == {user.id}
+        assert await unindexed(ubr) == ["since"]
+        await ubr.index_user_fields(actor=SYSTEM)
+        assert await found(ubr, since="2026-01-31") == {user.id}
+        assert await unindexed(ubr) == []
+        async with lasting.opened() as earlier:
+            late = await create(earlier, department="legal")
+            assert await found(earlier, department="sales") == {user.id}
+        with pytest.raises(errors.Unavailable):
+            await found(ubr, since="2026-01-31")
+        await change(ubr, late.id, since="2026-01-31")
+        assert await found(ubr, since="2026-01-31") == {user.id, late.id}
+
+
+async def test_users_are_indexed_without_a_command_when_a_field_becomes_searchable(lasting: Host) -> None:
+    async with lasting.opened(None) as ubr:
+        early = await ubr.create_user(CreateUserCommand(email="early@example.org"), actor=SYSTEM)
+    async with lasting.opened() as ubr:
+        users = {(await create(ubr, department="sales", since="2026-01-31")).id for _ in range(3)}
+    async with lasting.opened(Dated, background=True) as ubr:
+        await until_indexed(ubr)
+        assert await found(ubr, since="2026-01-31") == await found(ubr, department="sales") == users
+        assert early.id in await found(ubr, level=1)
+
+
+@pytest.mark.system(seconds=10)
+async def test_two_declarations_that_contradict_each_other_do_not_index_in_turn(lasting: Host) -> None:
+    async with lasting.opened(background=True) as earlier:
+        one = await create(earlier, department="sales", level=3)
+        async with lasting.opened(Later, background=True) as later:
+            two = await create(later, level="3")
+            await until_indexed(earlier)
+            assert await found(earlier, department="sales") == {one.id}
+            with pytest.raises(errors.Unavailable):
+                await found(later, level="3")
+    async with lasting.opened(Later, background=True) as later:
+        await until_indexed(later)
+        assert await found(later, level="3") == {two.id}
+        assert await found(later, level="none") == {one.id}
+
+
+async def test_the_first_start_of_an_installation_indexes_nothing(lasting: Host) -> None:
+    async with lasting.opened() as ubr:
+        assert await unindexed(ubr) == []
+        assert await found(ubr, department="sales") == set()
 
 
 # --- the port --------------------------------------------------------------------------------------------------------
 
 
 def terms(**values: str) -> Terms:
-    return frozenset(Term(field, value) for field, value in values.items())
+    return Terms(frozenset(Term(field, value) for field, value in values.items()))
 
 
 async def test_a_store_keeps_fields_and_finds_users_by_their_terms(uow: UnitOfWork) -> None:
@@ -252,7 +327,7 @@ async def test_a_store_keeps_fields_and_finds_users_by_their_terms(uow: UnitOfWo
     await put(uow, one, two, three)
 
     async def which(**values: str) -> list[UserId]:
-        sought = UserFilter(now=NOON, terms=tuple(sorted(terms(**values))))
+        sought = UserFilter(now=NOON, terms=tuple(sorted(terms(**values).found_by)))
         return sorted(user.id for user in await seen(uow, lambda tx: page_of_users(tx, sought, None, 10)))
 
     assert await seen(uow, lambda tx: tx.users.get(one.id)) == one
@@ -264,7 +339,7 @@ async def test_a_store_keeps_fields_and_finds_users_by_their_terms(uow: UnitOfWo
     assert await seen(uow, lambda tx: tx.users.field_values(values[0][0], 1)) == values[1:2]
     async with uow.begin(SERVICE) as tx:
         await tx.users.field_values(None, 10)
-        await tx.users.index({one.id: terms(a="z"), three.id: terms(a="x"), two.id: frozenset()})
+        await tx.users.index({one.id: terms(a="z"), three.id: terms(a="x"), two.id: Terms()})
         await tx.commit()
     assert (await which(a="x"), await which(a="z"), await which(c="true")) == ([three.id], [one.id], [])
 
@@ -284,8 +359,37 @@ async def test_a_saved_user_without_terms_keeps_the_stored_ones(uow: UnitOfWork)
         again = await tx.users.get(user.id)
         assert again is not None
         again.update(
-            email=again.email, full_name="Zed", status=again.status, now=tx.now, fields=FieldState({}, frozenset())
+            email=again.email, full_name="Zed", status=again.status, now=tx.now, fields=FieldState({}, Terms())
         )
         await tx.users.save(again)
         await tx.commit()
     assert await seen(uow, lambda tx: page_of_users(tx, sought, None, 10)) == []
+
+
+async def test_a_store_knows_under_which_declarations_persons_are_indexed(uow: UnitOfWork) -> None:
+    index = FieldIndex("one", {"a": "string:1"})
+    one, two, three = (
+        replace(new_user(), fields={"a": "x"}, terms=Terms(index=name)) for name in ("one", "one", "two")
+    )
+    machine = replace(new_user(), kind=UserKind.MACHINE, terms=Terms(index="machines"))
+    assert await seen(uow, lambda tx: tx.users.indexes()) == []
+    async with uow.autocommit() as repositories:
+        await repositories.users.declare_index(index)
+    async with uow.autocommit() as repositories:
+        await repositories.users.declare_index(index)
+    await put(uow, one, two, three, machine)
+    assert await seen(uow, lambda tx: tx.users.indexes()) == [index, FieldIndex("two")]
+    under = await seen(uow, lambda tx: tx.users.indexed_under("one", 10))
+    assert sorted(under) == sorted((user.id, {"a": "x"}) for user in (one, two))
+    assert len(await seen(uow, lambda tx: tx.users.indexed_under("one", 1))) == 1
+    assert await seen(uow, lambda tx: tx.users.indexed_under("machines", 1)) == []
+    async with uow.begin(SERVICE) as tx:
+        await tx.users.indexed_under("two", 10)
+        await tx.users.index({three.id: terms(a="x")})
+        again = await tx.users.get(one.id)
+        assert again is not None
+        again.update(email=again.email, full_name="Zed", status=again.status, now=tx.now)
+        await tx.users.save(again)
+        await tx.commit()
+    assert await seen(uow, lambda tx: tx.users.indexes()) == [FieldIndex(), index]
+    assert len(await seen(uow, lambda tx: tx.users.indexed_under("one", 10))) == 2

@@ -90,6 +90,19 @@ async def test_many_are_found_along_the_order(
         assert rows["user_field_values"] <= len(sought.terms) * (50 + 1 + 300)
 
 
+async def test_the_declarations_in_use_are_found_by_the_index(crowd: AsyncEngine) -> None:
+    async with crowd.begin() as connection:
+        for name, place in (("one", 7), ("two", 77)):
+            statement = "UPDATE users SET field_index = :name WHERE id = (SELECT id FROM users OFFSET :place LIMIT 1)"
+            await connection.execute(text(statement), {"name": name, "place": place})
+    async with units(crowd).read() as tx:
+        assert [index.name for index in await tx.users.indexes()] == ["", "one", "two"]
+    rows = await rows_looked_at(crowd, lambda tx: tx.users.indexes())
+    assert rows["users"] <= 20
+    rows = await rows_looked_at(crowd, lambda tx: tx.users.indexed_under("one", 100))
+    assert rows["users"] <= 20
+
+
 async def test_in_sqlite_no_search_by_a_field_reads_all_users(tmp_path: Path) -> None:
     await upgrade(url := f"sqlite:///{tmp_path / 'ubr.db'}")
     engine = make_engine(url, LIMITS, durable=False)
@@ -107,6 +120,8 @@ async def test_in_sqlite_no_search_by_a_field_reads_all_users(tmp_path: Path) ->
         with listening(engine) as asked:
             async with units(engine).read() as tx:
                 await tx.users.search(sought, None, LIMIT)
+                await tx.users.indexes()
+                await tx.users.indexed_under("", 10)
         async with engine.connect() as connection:
             for statement, parameters in asked:
                 plan = (await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)).all()

@@ -146,7 +146,8 @@ async def open_environment(
     Without `prepared`, the application can manage signing keys that no secret decrypts, but cannot sign or verify
     tokens.
     Without `following`, it leaves no trace in the database, and can only read the log.
-    Without `delivering`, it leaves mails to longer-lived processes, and without `sequencing` the tree of the audit log.
+    Without `delivering`, it leaves mails and the index of fields to longer-lived processes, and without `sequencing`
+    the tree of the audit log.
     With `led`, it does these jobs while it is the leader among the processes that set `led`.
     The environment belongs to the event loop that opens it; a call from another loop raises `WrongEventLoop`.
     Errors: `MissingExtra` if these settings take packages that are not installed; `StoreUnavailable` if the database is
@@ -173,6 +174,8 @@ async def open_environment(
             await stack.enter_async_context(services.feed_follower.following())
             if prepared:
                 await stack.enter_async_context(services.keys.following())
+            if prepared:
+                await services.field_indexer.declare()
             if led:
                 await stack.enter_async_context(leader.running())
             job = leader.led if led else always
@@ -184,6 +187,7 @@ async def open_environment(
                     require("mail", "jinja2")
                 deliver = partial(application.deliver_mail, actor=SYSTEM)
                 await stack.enter_async_context(running_beside((job(deliver), _DELIVERING)))
+                await stack.enter_async_context(services.field_indexer.running())
         yield Environment(
             application=application,
             janitor=services.janitor,
@@ -208,8 +212,9 @@ async def connect(
     """Every use case, ready for in-process calls. The schema is migrated if `UBR_MIGRATE` is `auto`.
 
     With `background`, this process also does the jobs of `ubr serve`: it sends queued mails, adds entries to the tree
-    of the audit log, and deletes expired rows. Set it in long-lived processes if no `ubr serve` uses this database. One
-    of them does the jobs; if it dies, another one does them within ten seconds. In memory there are no background jobs.
+    of the audit log, deletes expired rows, and indexes users by fields whose declaration has changed. Set it in
+    long-lived processes if no `ubr serve` uses this database. One of them does the jobs; if it dies, another one does
+    them within ten seconds. In memory there are no background jobs.
 
     `extensions` are parts of this program: see docs/extending.md. `user_fields` is a `msgspec.Struct` that declares
     further fields of users: see docs/fields.md.

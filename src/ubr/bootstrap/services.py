@@ -14,6 +14,7 @@ from ubr.application.kernel.paging import Pager
 from ubr.application.keys.key_ring import KeyRing
 from ubr.application.mail.queue import MailQueue
 from ubr.application.operations.backlogs import ReadBacklogs
+from ubr.application.operations.field_indexer import LEASE, FieldIndexer
 from ubr.application.operations.janitor import Janitor
 from ubr.application.operations.leader import Leader
 from ubr.application.ports.audit import DenialLog
@@ -57,6 +58,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     audit_maintenance: AuditMaintenance
     janitor: Janitor
     leader: Leader
+    field_indexer: FieldIndexer
     read_backlogs: ReadBacklogs
 
 
@@ -143,5 +145,17 @@ def services_of(ports: Ports) -> Services:
             policy=ports.decisions.policy,
         ),
         leader=Leader(unit_of_work=ports.background_unit_of_work, worker=session_cache.worker, elapsed=ports.elapsed),
+        field_indexer=FieldIndexer(
+            unit_of_work=ports.background_unit_of_work,
+            leader=Leader(
+                unit_of_work=ports.background_unit_of_work,
+                worker=session_cache.worker,
+                elapsed=ports.elapsed,
+                name=LEASE,
+                does="indexes users whose index is of another declaration of fields",
+            ),
+            elapsed=ports.elapsed,
+            user_fields=ports.user_fields,
+        ),
         read_backlogs=ReadBacklogs(ports.background_unit_of_work),
     )

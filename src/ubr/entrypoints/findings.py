@@ -41,6 +41,7 @@ SUBJECTS: Final = {
     "secrets decrypt its key.",
     "administrators": "An active administrator has the role without an end.",
     "machine keys": "Every key of a machine has an end and is used, and none ends soon without a successor.",
+    "user fields": "Every user is found by every searchable field of `UBR_USER_FIELDS_FILE`.",
     "outbox": "No mail is overdue, and none was given up.",
     "backups": "In `UBR_BACKUP_DIR`, the newest backup is younger than `UBR_BACKUP_MAX_AGE`, one was verified in the "
     "last 8 days, and no manifest is damaged.",

@@ -1,4 +1,4 @@
-"""Findings about the state in the database: keys, audit log, administrators, machine keys and outbox."""
+"""Findings about the state in the database: keys, audit log, administrators, machine keys, fields and outbox."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ def judged(state: InspectionResult, about_log: Sequence[Finding] = ()) -> list[F
         *_of_log(state, about_log),
         *_of_administrators(state),
         *_of_machine_keys(state),
+        *_of_fields(state),
         *_of_outbox(state),
     ]
 
@@ -113,6 +114,20 @@ def _of_machine_keys(state: InspectionResult) -> list[Finding]:
             )
         )
     return or_ok(found, "machine keys", f"{keys.accepted} keys are accepted, and none needs a look.")
+
+
+def _of_fields(state: InspectionResult) -> list[Finding]:
+    found = []
+    if state.unindexed_fields:
+        names = ", ".join(state.unindexed_fields)
+        found.append(
+            warning(
+                "user fields",
+                f"Not every user is indexed by {names}, so a search by it is refused: wait for `ubr serve`, which "
+                "indexes them once no process has an earlier declaration, or run `ubr users index-fields`.",
+            )
+        )
+    return or_ok(found, "user fields", "Users are found by every searchable field that is declared here.")
 
 
 def _of_outbox(state: InspectionResult) -> list[Finding]:

@@ -25,7 +25,7 @@ from tests.integration.cli.kit import Run, Serve
 from tests.support.commands import PATIENCE, UBR, clean_environment
 from tests.support.plugin import NewDatabase
 from tests.support.servers import free_port
-from tests.support.service import UbrProcess, on_postgres
+from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, UbrProcess, on_postgres
 from ubr import SYSTEM, ListLogsCommand, RegisterUserCommand, Settings, connect
 from ubr.bootstrap import open_environment
 
@@ -502,3 +502,26 @@ def test_no_process_of_a_service_can_be_dumped(service: UbrProcess) -> None:
 
 def test_a_service_warns_only_if_it_is_of_root(service: UbrProcess) -> None:
     assert service.log.count("ubr runs as root") == (1 if os.geteuid() == 0 else 0)
+
+
+def test_a_restart_with_another_declaration_indexes_the_earlier_users(
+    serve: Serve, new_database: NewDatabase, tmp_path: Path
+) -> None:
+    declaration = tmp_path / "fields.json"
+    settings = {**on_postgres(new_database()), "UBR_USER_FIELDS_FILE": str(declaration)}
+    field = {"name": "plan", "type": "string", "default": "free"}
+    declaration.write_text(json.dumps({"fields": [field]}))
+    service = serve(**settings).wait_until_ready()
+    for n in range(3):
+        account = {"email": f"member{n}@example.org", "password": PASSWORD}
+        assert httpx.post(f"{service.url}/api/auth/register", json=account).status_code == 201
+    assert service.stop() == 0
+    assert "indexed" not in service.log
+    declaration.write_text(json.dumps({"fields": [{**field, "searchable": True}]}))
+    service = serve(**settings).wait_until_ready()
+    service.wait_for_log("Every user is indexed by the searchable fields now: 4 were not")
+    token = service.logged_in(ADMIN_EMAIL, ADMIN_PASSWORD).json()["access_token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    found = httpx.get(f"{service.url}/api/users", params={"fields.plan": "free"}, headers=headers)
+    assert (found.status_code, len(found.json()["items"])) == (200, 4)
+    assert service.stop() == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from itertools import islice
 from operator import itemgetter
 
 from ubr.adapters.memory.paging import cut
@@ -17,6 +18,7 @@ from ubr.domain.accounts.one_time_link import EVER, UNDO_LIFETIME, LinkKind, One
 from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.accounts.user import User, UserSummary
 from ubr.domain.accounts.user_field import FieldValues, Terms
+from ubr.domain.accounts.user_fields import FieldIndex
 from ubr.domain.errors import EmailTaken, RoleNotFound, UserNotFound
 from ubr.domain.events import Event
 from ubr.domain.ids import TokenDigest, UserId
@@ -54,7 +56,7 @@ class MemoryUsers:
             if (which.prefix is None or which.prefix.begins(user.email, user.full_name))
             and (which.status is None or user.status is which.status)
             and (role_id is None or role_id in user.roles_at(now))
-            and (not which.terms or (user.terms or frozenset()).issuperset(which.terms))
+            and (not which.terms or _terms(user).found_by.issuperset(which.terms))
         )
         return [self._summary(user, now) for user in cut(rows, after, limit, newest=which.sort.startswith("-"))]
 
@@ -94,6 +96,17 @@ class MemoryUsers:
         for user_id, found in terms.items():
             if (user := self._drafts.users.get(user_id)) is not None:
                 self._drafts.users.put(user_id, replace(user, terms=found))
+
+    async def declare_index(self, index: FieldIndex) -> None:
+        self._drafts.field_indexes.put(index.name, index)
+
+    async def indexes(self) -> list[FieldIndex]:
+        names = {_terms(user).index for user in self._drafts.users if not user.is_machine}
+        return [self._drafts.field_indexes.get(name) or FieldIndex(name) for name in sorted(names)]
+
+    async def indexed_under(self, name: str, limit: int) -> list[tuple[UserId, FieldValues]]:
+        found = (user for user in self._drafts.users if not user.is_machine and _terms(user).index == name)
+        return [(user.id, user.fields) for user in islice(found, limit)]
 
     async def remove(self, user: User) -> None:
         self._note(user)
@@ -184,6 +197,10 @@ class MemoryUsers:
     def _note(self, user: User) -> None:
         self._events += user.events
         user.events.clear()
+
+
+def _terms(user: User) -> Terms:
+    return Terms() if user.terms is None else user.terms
 
 
 class MemoryLinks:

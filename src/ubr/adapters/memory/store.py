@@ -17,6 +17,7 @@ from ubr.application.ports.metrics import Load
 from ubr.application.ports.revocation import WorkerId
 from ubr.domain.accounts.one_time_link import OneTimeLink
 from ubr.domain.accounts.user import User
+from ubr.domain.accounts.user_fields import FieldIndex
 from ubr.domain.audit.checkpoint import LogKey
 from ubr.domain.audit.entry import LogEntry
 from ubr.domain.audit.merkle import Frontier, Node
@@ -119,6 +120,7 @@ class MemoryStore(msgspec.Struct):
     """The rows themselves. Only whole units of work change them, one after the other."""
 
     users: dict[UserId, User] = msgspec.field(default_factory=dict)
+    field_indexes: dict[str, FieldIndex] = msgspec.field(default_factory=dict)
     user_by_email: dict[str, UserId] = msgspec.field(default_factory=dict)
     roles: dict[RoleId, Role] = msgspec.field(default_factory=dict)
     role_by_name: dict[RoleName, RoleId] = msgspec.field(default_factory=dict)
@@ -180,6 +182,7 @@ class Drafts:
 
     def __init__(self, store: MemoryStore) -> None:
         self.users = Draft(store.users)
+        self.field_indexes = Draft(store.field_indexes)
         self.user_by_email = Draft(store.user_by_email)
         self.roles = Draft(store.roles)
         self.role_by_name = Draft(store.role_by_name)

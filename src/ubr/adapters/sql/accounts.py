@@ -6,10 +6,24 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
-from typing import Final
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, bindparam, delete, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Executable,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    literal,
+    or_,
+    select,
+    text,
+    tuple_,
+    update,
+)
 
 from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.rows import (
@@ -24,8 +38,17 @@ from ubr.adapters.sql.rows import (
     user_from_row,
     user_to_row,
 )
-from ubr.adapters.sql.statements import Locking, Parameters, Row, Statement, among, inserting, updating
-from ubr.adapters.sql.tables import Timestamp, links, reserved_emails, roles, user_field_values, user_roles, users
+from ubr.adapters.sql.statements import Locking, Parameters, Row, Statement, among, inserting, updating, upserting
+from ubr.adapters.sql.tables import (
+    Timestamp,
+    links,
+    reserved_emails,
+    roles,
+    user_field_indexes,
+    user_field_values,
+    user_roles,
+    users,
+)
 from ubr.adapters.sql.user_search import SEARCH, WALK, WITH_GRANTS, Effort, Listing, listing_of, role_id_of
 from ubr.application.ports.accounts import ReservedEmail, UserFilter
 from ubr.application.ports.paging import After, Found
@@ -34,6 +57,7 @@ from ubr.domain.accounts.one_time_link import UNDO_LIFETIME, LinkKind, OneTimeLi
 from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.accounts.user import User, UserKind, UserStatus, UserSummary
 from ubr.domain.accounts.user_field import NO_VALUES, FieldValues, Terms
+from ubr.domain.accounts.user_fields import FieldIndex
 from ubr.domain.errors import EmailTaken
 from ubr.domain.ids import TokenDigest, UserId
 from ubr.domain.roles.grant import Grants
@@ -56,7 +80,10 @@ _BY_ID: Final = _Find(users.c.id == bindparam("id"))
 _BY_EMAIL: Final = _Find(users.c.email_key == bindparam("email_key"))
 _MARKS: Final = Locking(select(users.c.version, users.c.password_hash).where(users.c.id == bindparam("id")))
 _ADD: Final = inserting(users)
-_SAVE: Final = updating(users, users.c.id == bindparam("its_id"))
+_SAVE: Final = updating(
+    users, users.c.id == bindparam("its_id"), columns=[each for each in users.c if each.name != "field_index"]
+)
+_SAVE_WITH_TERMS: Final = updating(users, users.c.id == bindparam("its_id"))
 _HASHES: Final = select(users.c.id, users.c.password_hash).order_by(users.c.id)
 _REBIND: Final = Statement(
     update(users)
@@ -67,7 +94,44 @@ _ADD_TERMS: Final = inserting(user_field_values)
 _REMOVE_TERMS: Final = Statement(
     lambda dialect: delete(user_field_values).where(among(dialect, user_field_values.c.user_id, "user_ids"))
 )
+_SET_INDEX: Final = Statement(
+    lambda dialect: (
+        update(users).where(among(dialect, users.c.id, "user_ids")).values(field_index=bindparam("field_index"))
+    )
+)
 _FIELDS: Final = select(users.c.id, users.c.fields).where(users.c.kind == UserKind.PERSON.value).order_by(users.c.id)
+
+
+def _declaring(dialect: str) -> Executable:
+    row = {"name": bindparam("name"), "forms": bindparam("forms", type_=user_field_indexes.c.forms.type)}
+    statement: Executable = upserting(dialect, user_field_indexes).values(row).on_conflict_do_nothing()
+    return statement
+
+
+def _indexes() -> Select[Any]:
+    """From each name that persons have to the next: one look into the index for each, however many persons there are.
+
+    The planner knows only from a literal that `kind` has the value of the partial index.
+    """
+    own = users.c.field_index
+    least = select(own).where(text("users.kind = 'person'")).order_by(own).limit(1)
+    walk = select(least.where(own >= literal("")).scalar_subquery().label("name")).cte("walk", recursive=True)
+    further = least.where(own > walk.c.name).correlate(walk).scalar_subquery()
+    walk = walk.union_all(select(further).where(walk.c.name.is_not(None)))
+    kept = user_field_indexes.c
+    found = select(walk.c.name, kept.forms).outerjoin_from(walk, user_field_indexes, kept.name == walk.c.name)
+    return found.where(walk.c.name.is_not(None)).order_by(walk.c.name)
+
+
+_DECLARE: Final = Statement(_declaring)
+_INDEXES: Final = Statement(_indexes())
+_UNDER: Final = (
+    select(users.c.id, users.c.fields)
+    .where(text("users.kind = 'person'"), users.c.field_index == bindparam("name"))
+    .limit(bindparam("limit", type_=Integer))
+)
+_INDEXED_UNDER: Final = Statement(_UNDER)
+_INDEXED_UNDER_LOCKED: Final = Statement(_UNDER.with_for_update(key_share=True, skip_locked=True))
 _REMOVE: Final = Statement(delete(users).where(users.c.id == bindparam("id")))
 _RESERVED: Final = Statement(
     select(reserved_emails.c.email_key).where(
@@ -182,24 +246,29 @@ class SqlUsers:
         return summaries_from_rows(rows) if self._connection.dialect == "sqlite" else summaries_from_json(rows[0][0])
 
     async def add(self, user: User) -> None:
-        await self._connection.write(_ADD, user_to_row(user))
+        terms = Terms() if user.terms is None else user.terms
+        await self._connection.write(_ADD, {**user_to_row(user), "field_index": terms.index})
         await self._check_reserved(user)
         await self._write_grants(user, {})
-        if user.terms:
-            await self._add_terms({user.id: user.terms})
+        await self._add_terms({user.id: terms})
         self._connection.note(user.events)
 
     async def save(self, user: User) -> None:
         """If the user no longer exists, this stores and records nothing."""
         if user.id not in self._grants:
             await self._load(_BY_ID.load, {"id": user.id})
-        if await self._connection.write(_SAVE, {**user_to_row(user), "its_id": user.id}) == 0:
+        row = {**user_to_row(user), "its_id": user.id}
+        if user.terms is None:
+            saved = await self._connection.write(_SAVE, row)
+        else:
+            saved = await self._connection.write(_SAVE_WITH_TERMS, {**row, "field_index": user.terms.index})
+        if saved == 0:
             return
         if user.email.key != self._emails[user.id]:
             await self._check_reserved(user)
         await self._write_grants(user, self._grants[user.id])
         if user.terms is not None:
-            await self.index({user.id: user.terms})
+            await self._replace_terms({user.id: user.terms})
         self._connection.note(user.events)
 
     async def remove(self, user: User) -> None:
@@ -213,11 +282,28 @@ class SqlUsers:
         return [(UserId(row[0]), row[1] or NO_VALUES) for row in await self._connection.rows(which.limit(limit))]
 
     async def index(self, terms: Mapping[UserId, Terms]) -> None:
+        await self._replace_terms(terms)
+        for name in sorted({made.index for made in terms.values()}):
+            these = [user_id for user_id, made in terms.items() if made.index == name]
+            await self._connection.write(_SET_INDEX, {"user_ids": these, "field_index": name})
+
+    async def declare_index(self, index: FieldIndex) -> None:
+        await self._connection.write(_DECLARE, {"name": index.name, "forms": dict(index.forms)})
+
+    async def indexes(self) -> list[FieldIndex]:
+        return [FieldIndex(name, forms or {}) for name, forms in await self._connection.rows(_INDEXES)]
+
+    async def indexed_under(self, name: str, limit: int) -> list[tuple[UserId, FieldValues]]:
+        statement = _INDEXED_UNDER_LOCKED if self._connection.locking else _INDEXED_UNDER
+        rows = await self._connection.rows(statement, {"name": name, "limit": limit})
+        return [(UserId(row[0]), row[1] or NO_VALUES) for row in rows]
+
+    async def _replace_terms(self, terms: Mapping[UserId, Terms]) -> None:
         await self._connection.write(_REMOVE_TERMS, {"user_ids": list(terms)})
         await self._add_terms(terms)
 
     async def _add_terms(self, terms: Mapping[UserId, Terms]) -> None:
-        if rows := [term_to_row(user_id, term) for user_id, found in terms.items() for term in sorted(found)]:
+        if rows := [term_to_row(user_id, term) for user_id, made in terms.items() for term in sorted(made.found_by)]:
             await self._connection.write(_ADD_TERMS, rows)
 
     async def _check_reserved(self, user: User) -> None:

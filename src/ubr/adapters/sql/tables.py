@@ -24,6 +24,7 @@ from sqlalchemy import (
     UniqueConstraint,
     Uuid,
     false,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -81,11 +82,28 @@ users: Final = Table(
     Column("version", Integer, nullable=False),
     Column("kind", Text, nullable=False, server_default="person"),
     Column("fields", JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")),
+    Column("field_index", _exact(), nullable=False, server_default=""),
     UniqueConstraint("email_key"),
     Index(None, "full_name_key"),
     Index(None, "created_at", "id"),
     Index(None, "status", "created_at", "id"),
     Index(None, "status", "email_key"),
+)
+
+# Finds persons who are indexed under another declaration of fields than the current one.
+Index(
+    "ix_users_field_index",
+    users.c.field_index,
+    postgresql_where=text("kind = 'person'"),
+    sqlite_where=text("kind = 'person'"),
+)
+
+# The searchable fields of each declaration so far, by the fingerprint in `users.field_index`.
+user_field_indexes: Final = Table(
+    "user_field_indexes",
+    metadata,
+    Column("name", _exact(), primary_key=True),
+    Column("forms", JSON().with_variant(JSONB(), "postgresql"), nullable=False),
 )
 
 # The values of the searchable fields of the host. A table and not an index of `users.fields`: it is the

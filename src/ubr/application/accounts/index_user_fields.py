@@ -30,6 +30,7 @@ class IndexUserFields(msgspec.Struct, frozen=True):
 
     - Only the service itself may do this: after a change of the declaration, in every process.
     - A user who is written is indexed by that. This adds those who were written before, and the defaults of new fields.
+    - A background job does this for the users who need it. This does it at once, and for every user.
     - A call that was interrupted is completed by another one.
     """
 
@@ -41,6 +42,9 @@ class IndexUserFields(msgspec.Struct, frozen=True):
     async def __call__(self, *, actor: Actor | System) -> IndexedFieldsResult:
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may index fields")
+        if self.user_fields.index.name:
+            async with self.unit_of_work.autocommit() as repositories:
+                await repositories.users.declare_index(self.user_fields.index)
         users, last = 0, await self._batch(None)
         while last is not None:
             count, user_id = last

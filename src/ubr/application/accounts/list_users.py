@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from itertools import chain
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -22,12 +22,16 @@ from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.accounts.email import MAX_EMAIL_LENGTH
 from ubr.domain.accounts.search import Prefix
 from ubr.domain.accounts.user import UserStatus, UserSummary
-from ubr.domain.accounts.user_fields import NO_FIELDS, UserFields
+from ubr.domain.accounts.user_field import Term
+from ubr.domain.accounts.user_fields import NO_FIELDS, FieldIndex, UserFields
 from ubr.domain.actor import Actor, System
-from ubr.domain.errors import Invalid
+from ubr.domain.errors import Invalid, Unavailable
 from ubr.domain.ids import UserId
 from ubr.domain.roles.permissions import USERS_READ
 from ubr.domain.roles.role import RoleName
+
+RETRY_INDEXED: Final = 5
+"""Seconds after which a search by a field that is not indexed is worth a retry."""
 
 SearchStr: TypeAlias = Annotated[
     str, Meta(extra_json_schema={"pattern": NO_CONTROLS, "minLength": 1, "maxLength": MAX_EMAIL_LENGTH})
@@ -55,7 +59,8 @@ class ListUsers(msgspec.Struct, frozen=True):
     - Requires `users:read`.
     - `q` finds users whose e-mail or full name begins with it, case-insensitively. There are no wildcards.
     - The role filter considers only grants that are in force now.
-    - A field of the host finds users with exactly this value, or with it in their list.
+    - A field of the host finds users with exactly this value, or with it in their list. A search fails with
+      `unavailable` while users are being indexed by the field, after a change of its declaration.
     - With `q`, `role` or a field, a page may have fewer items than `limit` although `next_cursor` is not null, even
       none: each page reads a bounded number of users. The list ends where `next_cursor` is null.
     """
@@ -87,6 +92,8 @@ class ListUsers(msgspec.Struct, frozen=True):
         which = UserFilter(prefix=prefix, role=role, status=command.status, sort=command.sort, terms=terms)
         searched = prefix is not None or role is not None or bool(terms)
         async with self.unit_of_work.read() if searched else self.unit_of_work.peek() as tx:
+            if terms:
+                self._check_indexed(terms, await tx.users.indexes())
             found = await tx.users.search(which, after, limit + 1)
 
         def key(user: UserSummary) -> tuple[datetime | str, UserId]:
@@ -95,3 +102,12 @@ class ListUsers(msgspec.Struct, frozen=True):
         view = self.user_fields.seen_by(administrating(actor))
         users, cursor = self.pager.cut(found.items, limit, scope, key, reached=found.reached)
         return Page(items=[of_summary(UserResult, user, view) for user in users], next_cursor=cursor)
+
+    def _check_indexed(self, terms: tuple[Term, ...], indexes: list[FieldIndex]) -> None:
+        """Errors: `Unavailable` if the search would not find every user."""
+        lacking = self.user_fields.index.lacking(indexes)
+        if missing := sorted({term.field for term in terms}.intersection(lacking)):
+            raise Unavailable(
+                f"The declaration has changed, and not every user is indexed by {', '.join(missing)} yet",
+                retry_after=RETRY_INDEXED,
+            )

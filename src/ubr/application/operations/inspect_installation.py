@@ -17,6 +17,7 @@ from ubr.application.ports.audit import Backlog, DenialLog, LogSigning
 from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.domain.accounts.user_fields import NO_FIELDS, UserFields
 from ubr.domain.actor import Actor, System
 from ubr.domain.audit.checkpoint import BadNote, Checkpoint
 from ubr.domain.errors import LogDamaged
@@ -103,7 +104,7 @@ class InspectionResult(Result, frozen=True, kw_only=True):
 
     `prepared` is false until the first process has created the built-in roles and keys. `administrator` is true if an
     active user is one without an end. `locked_passwords` counts the password hashes that no secret decrypts, of the
-    `passwords` of the oldest users.
+    `passwords` of the oldest users. Not every user is indexed by `unindexed_fields`, by which a search is refused.
     """
 
     now: datetime
@@ -115,6 +116,7 @@ class InspectionResult(Result, frozen=True, kw_only=True):
     machine_keys: MachineKeysInspection
     locked_passwords: int
     passwords: int
+    unindexed_fields: list[str]
 
 
 class InspectInstallation(msgspec.Struct, frozen=True):
@@ -131,6 +133,7 @@ class InspectInstallation(msgspec.Struct, frozen=True):
     hasher: PasswordHasher
     new_id: NewId
     denials: DenialLog
+    user_fields: UserFields = NO_FIELDS
 
     @denials_recorded
     async def __call__(self, *, actor: Actor | System) -> InspectionResult:
@@ -148,6 +151,7 @@ class InspectInstallation(msgspec.Struct, frozen=True):
                 machine_keys=await _machine_keys(tx),
                 locked_passwords=locked,
                 passwords=users,
+                unindexed_fields=self.user_fields.index.lacking(await tx.users.indexes()),
             )
 
     async def _keys(self, tx: Transaction) -> KeysInspection:

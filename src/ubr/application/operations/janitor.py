@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
 from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.periodic import Watched
+from ubr.application.kernel.resting import resting
 from ubr.application.ports.protection import RateLimitStore
 from ubr.application.ports.revocation import ChangeFeed
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
@@ -72,7 +71,7 @@ class Janitor:
             nonlocal deleted
             reached, more = None, True
             while more:
-                async with _resting():
+                async with resting():
                     count, more, reached = await self._forget_sessions(reached)
                 deleted += count
 
@@ -107,7 +106,7 @@ class Janitor:
     async def _forget_grants(self) -> None:
         reached, more = None, True
         while more:
-            async with _resting(), self.unit_of_work.begin(SYSTEM) as tx:
+            async with resting(), self.unit_of_work.begin(SYSTEM) as tx:
                 batch = await tx.roles.forget_removed(_BATCH, reached=reached)
                 await tx.commit()
             more, reached = batch.more, batch.reached
@@ -132,14 +131,5 @@ async def _until_none_left(forget: Callable[[], Awaitable[int]]) -> None:
     """Delete batch after batch, until one is not full."""
     count = _BATCH
     while count >= _BATCH:
-        async with _resting():
+        async with resting():
             count = await forget()
-
-
-@asynccontextmanager
-async def _resting() -> AsyncIterator[None]:
-    """Sleep after this for as long as it took, so that a backlog takes at most half of what the database can do."""
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    yield
-    await asyncio.sleep(loop.time() - began)

@@ -46,6 +46,10 @@ class Leader:
     unit_of_work: UnitOfWork
     worker: WorkerId
     elapsed: Elapsed
+    name: str = NAME
+    """The name of the lease."""
+    does: str = "does the background jobs"
+    """The task of the leader, for the log."""
     _state: _State = field(default_factory=_State, init=False, repr=False)
 
     async def __call__(self) -> None:
@@ -54,7 +58,7 @@ class Leader:
         if await self._take():
             self._state.until = began + LASTS.total_seconds()
             if not self._state.told:
-                _log.info("This process does the background jobs")
+                _log.info("This process %s", self.does)
         else:
             self._state.until = 0.0
         self._state.told = self.leads
@@ -80,15 +84,15 @@ class Leader:
             self._state.until = 0.0
             with suppress(UbrError):  # it ends by itself
                 async with self.unit_of_work.autocommit() as repositories:
-                    await repositories.leases.give_back(NAME, self.worker)
+                    await repositories.leases.give_back(self.name, self.worker)
 
     async def _take(self) -> bool:
         if not self.leads:
             async with self.unit_of_work.peek() as repositories:
-                if await repositories.leases.holder(NAME, LASTS) not in {None, self.worker}:
+                if await repositories.leases.holder(self.name, LASTS) not in {None, self.worker}:
                     return False
         async with self.unit_of_work.autocommit() as repositories:
-            return await repositories.leases.take(NAME, self.worker, LASTS)
+            return await repositories.leases.take(self.name, self.worker, LASTS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ubr.domain.accounts.search import Prefix
     from ubr.domain.accounts.user import User, UserStatus, UserSummary
     from ubr.domain.accounts.user_field import FieldValues, Term, Terms
+    from ubr.domain.accounts.user_fields import FieldIndex
     from ubr.domain.ids import TokenDigest, UserId
     from ubr.domain.roles.role import RoleName
 
@@ -99,6 +100,25 @@ class Users(Protocol):
 
     async def index(self, terms: Mapping[UserId, Terms]) -> None:
         """Let these users, read in this unit, be found by these terms alone. Records no event, raises no version."""
+        ...
+
+    async def declare_index(self, index: FieldIndex) -> None:
+        """Store which fields users are found by who are indexed under this name. A second call does nothing."""
+        ...
+
+    async def indexes(self) -> list[FieldIndex]:
+        """Those under which at least one person is indexed now, in the order of their names; never locked.
+
+        The name of a person who was never indexed, or without a searchable field, is empty. An index that no one
+        declared has no fields. The time of a call does not grow with the number of users.
+        """
+        ...
+
+    async def indexed_under(self, name: str, limit: int) -> list[tuple[UserId, FieldValues]]:
+        """The stored fields of at most `limit` persons who are indexed under this name.
+
+        In a writing unit it skips those that another unit has locked.
+        """
         ...
 
     async def remove(self, user: User) -> None:

@@ -37,5 +37,6 @@ def operation_use_cases(ports: Ports, services: Services) -> OperationUseCases:
             hasher=ports.security.hasher,
             new_id=ports.new_id,
             denials=services.denials,
+            user_fields=ports.user_fields,
         ),
     )

@@ -6,6 +6,8 @@ lenient, because a declaration may be younger than a stored value.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
@@ -19,6 +21,9 @@ from ubr.domain.text import parse_text
 
 MAX_TERM_LENGTH: Final = 200
 """Maximum number of characters of a text that users are found by: an index holds it."""
+
+_TERMS_VERSION: Final = 1
+"""Raise this if another version of ubr makes other terms of the same values: every user is indexed again then."""
 
 _MAX_TEXT: Final = 1000
 _MAX_ITEMS: Final = 50
@@ -74,7 +79,11 @@ class Term(NamedTuple):
     value: str
 
 
-Terms: TypeAlias = frozenset[Term]
+class Terms(msgspec.Struct, frozen=True):
+    """The values that a user is found by, and the name of the `FieldIndex` that made them of the stored ones."""
+
+    found_by: frozenset[Term] = frozenset()
+    index: str = ""
 
 
 class UserField(msgspec.Struct, frozen=True, kw_only=True):
@@ -199,6 +208,12 @@ class UserField(msgspec.Struct, frozen=True, kw_only=True):
             return []
         items = value if isinstance(value, list) else [value]
         return [Term(self.name, _term(item)) for item in items if len(_term(item)) <= MAX_TERM_LENGTH]
+
+    @property
+    def form(self) -> str:
+        """The kind, and a digest of everything else that decides which terms this field makes of a stored value."""
+        parts = [_TERMS_VERSION, self.default, sorted(self.choices)]
+        return f"{self.kind.value}:{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}"
 
     def sought(self, value: object, pointer: str) -> Term:
         """The term that finds the users with this value, or with it in their list. A text may stand for any kind.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -36,7 +36,7 @@ class FieldState(msgspec.Struct, frozen=True):
     """The values that a user gets, and what finds the user by them."""
 
     values: FieldValues = NO_VALUES
-    terms: Terms = frozenset()
+    terms: Terms = Terms()
 
 
 NO_STATE: Final = FieldState()
@@ -67,12 +67,34 @@ class FieldView(msgspec.Struct, frozen=True):
         return shown
 
 
+class FieldIndex(msgspec.Struct, frozen=True):
+    """The searchable fields of a declaration: what users are found by who are indexed under it.
+
+    `name` is a fingerprint of `forms`, and empty without a searchable field. `forms` has the `UserField.form` of each
+    field by its name.
+    """
+
+    name: str = ""
+    forms: Mapping[str, str] = {}
+
+    @classmethod
+    def of(cls, fields: Iterable[UserField]) -> FieldIndex:
+        forms = {field.name: field.form for field in sorted(fields, key=lambda field: field.name) if field.searchable}
+        return cls(hashlib.sha256(json.dumps(forms).encode()).hexdigest()[:16], forms) if forms else cls()
+
+    def lacking(self, others: Iterable[FieldIndex]) -> list[str]:
+        """The fields by which not every user is found who is indexed under one of the others, sorted."""
+        found = [other for other in others if other.name != self.name]
+        return [name for name, form in self.forms.items() if any(other.forms.get(name) != form for other in found)]
+
+
 class UserFields(msgspec.Struct, frozen=True, eq=False):
     """The declaration: all fields, by their names."""
 
     declared: Mapping[str, UserField]
     fingerprint: str
     """Changes with the declaration, and is empty without one. Part of the revision of a user."""
+    index: FieldIndex = FieldIndex()
 
     @classmethod
     def of(cls, *fields: UserField) -> UserFields:
@@ -83,7 +105,7 @@ class UserFields(msgspec.Struct, frozen=True, eq=False):
         if len(fields) > MAX_FIELDS:
             raise ValueError(f"There must be at most {MAX_FIELDS} fields")
         text = json.dumps([msgspec.structs.asdict(field) for field in fields]) if fields else ""
-        made = cls(declared, hashlib.sha256(text.encode()).hexdigest()[:8] if text else "")
+        made = cls(declared, hashlib.sha256(text.encode()).hexdigest()[:8] if text else "", FieldIndex.of(fields))
         if (size := _claims_size(made._claims(NO_VALUES))) > MAX_CLAIMS_SIZE:
             raise ValueError(f"The defaults of fields in tokens have {size} bytes, and {MAX_CLAIMS_SIZE} are allowed")
         return made
@@ -211,7 +233,8 @@ class UserFields(msgspec.Struct, frozen=True, eq=False):
 
     def terms(self, stored: FieldValues) -> Terms:
         """The terms that find a user with these values."""
-        return frozenset(term for field in self.declared.values() if field.searchable for term in field.terms(stored))
+        searchable = [field for field in self.declared.values() if field.searchable]
+        return Terms(frozenset(term for field in searchable for term in field.terms(stored)), self.index.name)
 
     def sought(self, given: Mapping[str, object], level: Access) -> tuple[Term, ...]:
         """The terms of a search, sorted. Errors: `Invalid`, also for a field that is not searchable."""

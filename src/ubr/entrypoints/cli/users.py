@@ -173,9 +173,10 @@ def erase(*, account: str, yes: bool) -> None:
 
 @users.command("index-fields")
 def index_fields() -> None:
-    """Let users be found by the fields of UBR_USER_FIELDS_FILE that are searchable now.
+    """Let users be found at once by the fields of UBR_USER_FIELDS_FILE that are searchable now.
 
-    Run it after a change of that file, when every process has read it.
+    After a change of that file, `ubr serve` does this in the background, and a search by a changed field fails until
+    all users are indexed. Run the command when every process has read the file.
     """
     settings = Settings.from_env()
     if settings.user_fields_file is None:

@@ -120,6 +120,20 @@ def test_keys_of_machines_that_need_a_look(settings: Settings, examine: Examine)
     assert report.says("warning", "machine keys", "`ubr machines rotate-key scraper ")
 
 
+async def _person(settings: Settings) -> None:
+    async with connect(settings) as ubr:
+        await ubr.create_user(CreateUserCommand(email="person@example.org"), actor=SYSTEM)
+
+
+def test_a_field_by_which_not_every_user_is_indexed(settings: Settings, examine: Examine, tmp_path: Path) -> None:
+    assert examine().says("ok", "user fields", "every searchable field")
+    run(_person(settings))
+    declaration = tmp_path / "fields.json"
+    declaration.write_text('{"fields": [{"name": "team", "type": "string", "searchable": true}]}')
+    given = {"UBR_USER_FIELDS_FILE": f"{declaration}"}
+    assert examine(**given).says("warning", "user fields", "Not every user is indexed by team")
+
+
 async def _queue(settings: Settings) -> None:
     """A mail that has been due for an hour, and one that was given up."""
     async with connect(settings, clock=lambda: utc_now() - timedelta(hours=1)) as ubr:

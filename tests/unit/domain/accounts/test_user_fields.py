@@ -11,6 +11,7 @@ from ubr.domain.accounts.user_field import (
     FieldKind,
     FieldValues,
     Term,
+    Terms,
     UserField,
     as_words,
 )
@@ -19,6 +20,7 @@ from ubr.domain.accounts.user_fields import (
     MAX_FIELDS,
     MAX_FIELDS_SIZE,
     NO_FIELDS,
+    FieldIndex,
     FieldState,
     UserFields,
     changed_names,
@@ -145,7 +147,7 @@ def test_the_host_gives_all_fields() -> None:
     given = {"department": "sales", "level": 2, "tags": ["b", "a"], "note": "n", "beta": True}
     made = FIELDS.created(given, Access.HOST)
     assert made.values == given
-    assert made.terms == {
+    assert made.terms.found_by == {
         Term("department", "sales"),
         Term("level", "2"),
         Term("tags", "a"),
@@ -157,7 +159,7 @@ def test_the_host_gives_all_fields() -> None:
 
 def test_a_user_gives_their_own_fields_and_no_other_is_required_of_them() -> None:
     assert FIELDS.created({"nickname": "Zed"}, Access.USER) == FieldState(
-        {"nickname": "Zed"}, frozenset({Term("level", "1")})
+        {"nickname": "Zed"}, Terms(frozenset({Term("level", "1")}), FIELDS.index.name)
     )
     assert FIELDS.created(None, Access.USER).values == {}
 
@@ -183,7 +185,7 @@ def test_without_a_declaration_fields_are_unknown() -> None:
     with pytest.raises(Invalid) as error:
         NO_FIELDS.created({}, Access.HOST)
     assert flaws(error) == [("/fields", "is not a known field")]
-    assert NO_FIELDS.created(None, Access.HOST) == FieldState({}, frozenset())
+    assert NO_FIELDS.created(None, Access.HOST) == FieldState({}, Terms())
     assert NO_FIELDS.seen_by(Access.HOST).of({"gone": 1}, lambda: Access.HOST) is None
 
 
@@ -208,14 +210,14 @@ def test_a_value_of_another_kind_is_another_value(kind: str, before: Any, after:
 
 def test_users_are_found_by_a_default_as_it_would_be_stored() -> None:
     declared = UserFields.of(field("string", default=" Zo\u0065\u0301 ", searchable=True))
-    assert declared.blank.terms == {*declared.sought({"it": "Zo\u00e9"}, Access.ADMINS)}
+    assert declared.blank.terms.found_by == {*declared.sought({"it": "Zo\u00e9"}, Access.ADMINS)}
 
 
 def test_a_merge_changes_removes_and_keeps() -> None:
     stored: FieldValues = {"department": "sales", "level": 3, "tags": ["a"], "dropped": "kept"}
     changed = FIELDS.changed(stored, {"level": None, "nickname": "Z"}, Access.ADMINS)
     assert changed.values == {"department": "sales", "tags": ["a"], "dropped": "kept", "nickname": "Z"}
-    assert Term("level", "1") in changed.terms
+    assert Term("level", "1") in changed.terms.found_by
     with pytest.raises(Invalid) as error:
         FIELDS.changed(stored, {"department": None}, Access.ADMINS)
     assert flaws(error) == [("/fields/department", "is required")]
@@ -373,3 +375,44 @@ def test_the_fingerprint_changes_with_the_declaration() -> None:
 )
 def test_a_value_for_people(value: object, words: str) -> None:
     assert as_words(value) == words
+
+
+# --- the index of a declaration --------------------------------------------------------------------------------------
+
+
+def test_an_index_lacks_the_fields_that_other_declarations_index_otherwise() -> None:
+    earlier = UserFields.of(field("integer", "level", searchable=True), field("string", "team", searchable=True))
+    later = UserFields.of(
+        field("string", "level", searchable=True),
+        field("string", "team", searchable=True),
+        field("boolean", "beta", searchable=True),
+    )
+    assert later.index.lacking([earlier.index]) == ["beta", "level"]
+    assert later.index.lacking([FieldIndex()]) == ["beta", "level", "team"]
+    assert earlier.index.lacking([later.index]) == ["level"]
+    assert later.index.lacking([]) == later.index.lacking([FieldIndex(later.index.name)]) == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        field("enum", choices=("a", "b"), searchable=True),
+        field("enum", choices=("a", "c"), default="a", searchable=True),
+        field("string", default="a", searchable=True),
+    ],
+)
+def test_kind_choices_and_default_decide_what_finds_a_user(other: UserField) -> None:
+    one = UserFields.of(field("enum", choices=("a", "b"), default="a", searchable=True))
+    assert one.index.lacking([UserFields.of(other).index]) == ["it"]
+
+
+def test_what_finds_no_user_otherwise_changes_no_index() -> None:
+    one = UserFields.of(field("enum", "a", choices=("x", "y"), searchable=True), field("integer", "b", searchable=True))
+    two = UserFields.of(
+        field("integer", "b", least=1, most=2, read=Access.ADMINS, description="Two.", searchable=True),
+        field("enum", "a", choices=("y", "x"), searchable=True, in_token=True),
+        field("string", "c"),
+    )
+    assert one.index == two.index
+    assert one.fingerprint != two.fingerprint
+    assert UserFields.of(field("string")).index == NO_FIELDS.index == FieldIndex()

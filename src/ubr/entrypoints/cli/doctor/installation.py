@@ -1,4 +1,4 @@
-"""The state of the installation in the database: keys, audit log, administrators, machine keys and outbox."""
+"""The state of the installation in the database: keys, audit log, administrators, machine keys, fields and outbox."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ubr.entrypoints.findings import Finding, error, not_checked, warning
 from ubr.entrypoints.installation import judged
 from ubr.settings import Settings, WrongSetting, check_embedded_files
 
-INSPECTED: Final = ("keys", "audit log", "administrators", "machine keys", "outbox")
+INSPECTED: Final = ("keys", "audit log", "administrators", "machine keys", "user fields", "outbox")
 """The subjects of `check_installation`."""
 
 
