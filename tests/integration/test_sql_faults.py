@@ -731,9 +731,7 @@ async def test_two_processes_that_write_to_one_file_lose_nothing(sqlite_url: str
 
 async def test_writers_of_one_process_wait_in_line_and_not_for_the_file(sqlite_url: str) -> None:
     async with bench(sqlite_url, ConnectionLimits(connections=3, acquire=30)) as it:
-        began = time.monotonic()
         assert await race(put(it.uow, new_user()) for _ in range(200)) == [None] * 200
-        assert time.monotonic() - began < 10
         assert len(await seen(it.uow, lambda tx: page_of_users(tx, UserFilter(now=tx.now), None, 500))) == 200
 
 

@@ -495,7 +495,7 @@ LIMITS: list[tuple[str, str, Callable[[RateLimiter], Awaitable[object]]]] = [
     ("bad_keys", "machine-ip", lambda limits: limits.bad_key()),
     ("bad_refreshes", "refresh-ip", lambda limits: limits.bad_refresh()),
     ("bad_links", "link-ip", _bad_link),
-    ("log_in", "login-ip", lambda limits: limits.password()),
+    ("log_in", "login-ip", lambda limits: limits.password_attempt()),
 ]
 
 

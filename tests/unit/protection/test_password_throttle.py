@@ -624,7 +624,7 @@ async def test_a_try_waits_for_those_on_their_way_two_seconds_from_the_last_that
         now, waited = [0.0], [0.0]
         take = world.ubr.log_in.passwords
         bucket = take.bucket(Email.parse(OWNER))
-        on_its_way = await take.take(bucket)
+        on_its_way = await take.reserve(bucket)
         assert on_its_way is not None
 
         async def pause(seconds: float) -> None:
