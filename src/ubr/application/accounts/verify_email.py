@@ -109,7 +109,7 @@ class VerifyEmail(msgspec.Struct, frozen=True):
         if user is None:
             raise InvalidLink
         # Does not protect the account, which belongs to the holder of the link, but limits the expensive hashing.
-        status = await self.rate_limiter.password()
+        status = await self.rate_limiter.password_attempt()
         known = await self.hasher.verify(password, user.password_hash, owner=user.id, account=link.email.key)
         hashed = None
         if not known:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -23,6 +22,7 @@ _log: Final = logging.getLogger("ubr.hooks")
 
 C = TypeVar("C", bound=Command)
 E = TypeVar("E", bound=Event)
+T = TypeVar("T")
 
 
 class HookedUnit(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,23 +106,20 @@ class Hooks:
     async def run_before(self, command: Command, actor: Actor | System | None) -> None:
         for kind, hook in self._before:
             if isinstance(command, kind):
-                async with hook_limit():
-                    await hook(command, actor)
+                await within_limit(hook(command, actor))
 
     async def run_within(self, events: Sequence[Event], unit: HookedUnit) -> None:
         for event in events:
             for kind, hook in self._within:
                 if isinstance(event, kind):
-                    async with hook_limit():
-                        await hook(event, unit)
+                    await within_limit(hook(event, unit))
 
     async def run_after(self, events: Sequence[Event], actor: Actor | System | None) -> None:
         for event in events:
             for kind, hook in self._after:
                 if isinstance(event, kind):
                     try:
-                        async with hook_limit():
-                            await hook(event, actor)
+                        await within_limit(hook(event, actor))
                     except Exception:  # noqa: BLE001 - the act has been done
                         _log.exception("A hook after %s failed", event.action)
 
@@ -130,13 +127,12 @@ class Hooks:
 NO_HOOKS: Final = Hooks()
 
 
-@asynccontextmanager
-async def hook_limit() -> AsyncIterator[None]:
-    """Errors: `Unavailable` if it takes too long."""
+async def within_limit(call: Awaitable[T]) -> T:
+    """The result of code of the host. Errors: `Unavailable` if it takes too long."""
     limit = asyncio.timeout(HOOK_TIMEOUT)
     try:
         async with limit:
-            yield
+            return await call
     except TimeoutError:
         if not limit.expired():
             raise

@@ -116,12 +116,11 @@ class PasswordThrottle:
         An unknown e-mail, a wrong password and a disabled user get the same response in the same time.
         Errors: `InvalidCredentials`, `RateLimited`, `Busy`.
         """
-        async with PasswordAttempt(self, await self.rate_limiter.password()) as attempt:
-            async with self._reading(email) as tx:
-                user = await tx.users.by_email(email)
-                await attempt.find_bucket(tx, email)
-            right = await attempt.verify(password, user, email)
+        async with PasswordAttempt(self, await self.rate_limiter.password_attempt()) as attempt:
+            user = await self._account(attempt, email)
+            right = await self._verify(attempt, password, user, email)
             if user is None or user.password_hash is None or not right or not user.active:
+                # Before the answer, not at the end of the attempt: a failure without an entry gets no verdict.
                 await self._record_failure(attempt, _reason(user, right=right))
                 raise InvalidCredentials
             attempt.user = user
@@ -136,14 +135,14 @@ class PasswordThrottle:
 
         Errors: `WrongPassword`; `InvalidToken` if the user is missing; `RateLimited`, `Busy`.
         """
-        async with PasswordAttempt(self, await self.rate_limiter.password()) as attempt:
+        async with PasswordAttempt(self, await self.rate_limiter.password_attempt()) as attempt:
             async with self.unit_of_work.peek() as tx:
                 user = await tx.users.get(user_id)
                 if user is None:
                     raise InvalidToken
-                await attempt.find_bucket(tx, user.email)
-            if not await attempt.verify(password, user, user.email):
-                raise WrongPassword
+                await self._find_bucket(attempt, tx, user.email)
+            if not await self._verify(attempt, password, user, user.email):
+                raise WrongPassword  # the end of the attempt records it
             attempt.user = user
             yield attempt
 
@@ -167,25 +166,56 @@ class PasswordThrottle:
             await attempt.fail(tx)
             await tx.commit()
 
-    @asynccontextmanager
-    async def _reading(self, email: Email) -> AsyncIterator[Repositories]:
-        """A peek at the user of an e-mail. Errors: `RateLimited` for too many concurrent calls."""
+    async def _account(self, attempt: PasswordAttempt, email: Email) -> User | None:
+        """Read the user of an e-mail, and find the bucket of the attempt. Attempts on one account wait in line.
+
+        Errors: `RateLimited` for too many concurrent attempts.
+        """
         quota = self.rate_limiter.quotas.account
         if quota is None:
-            async with self.unit_of_work.peek() as tx:
-                yield tx
-            return
+            return await self._read_account(attempt, email)
         line = self._lines.setdefault(email.key, _Line())
         if line.waiting >= _IN_LINE:
             raise self._refused(whole_seconds(quota.per))
         line.waiting += 1
         try:
-            async with line.places, self.unit_of_work.peek() as tx:
-                yield tx
+            async with line.places:
+                return await self._read_account(attempt, email)
         finally:
             line.waiting -= 1
             if not line.waiting:
                 self._lines.pop(email.key, None)
+
+    async def _read_account(self, attempt: PasswordAttempt, email: Email) -> User | None:
+        async with self.unit_of_work.peek() as tx:
+            user = await tx.users.by_email(email)
+            await self._find_bucket(attempt, tx, email)
+        return user
+
+    async def _find_bucket(self, attempt: PasswordAttempt, tx: Repositories, email: Email) -> None:
+        """Find out if this client is known to the account. Does the same for an unknown e-mail."""
+        if self.rate_limiter.quotas.account is None:
+            return
+        attempt.bucket = self.bucket(email)
+        network = current_origin().network
+        if network is None:
+            return
+        client = self.client(network)
+        absence = await tx.known_clients.absence(email, client)
+        if absence is not None and absence <= KNOWN_FOR:
+            attempt.bucket = self.bucket(email, network)
+            attempt.client_known = True
+        if absence is None or absence >= _FRESH:
+            attempt.client = client
+
+    async def _verify(self, attempt: PasswordAttempt, password: str, user: User | None, email: Email) -> bool:
+        """Hash the password once there is a reservation. Errors: `RateLimited`, `Busy`."""
+        if attempt.bucket is not None:
+            attempt.reservation = await self.reserve(attempt.bucket)
+        against, attempt.user_id = (None, None) if user is None else (user.password_hash, user.id)
+        right = await self.hasher.verify(password, against, owner=attempt.user_id, account=email.key)
+        attempt.outcome = _Outcome.RIGHT if right else _Outcome.WRONG
+        return right
 
     def bucket(self, email: Email, network: str | None = None) -> bytes:
         """The bucket of an account, or of a client known to it."""
@@ -195,7 +225,7 @@ class PasswordThrottle:
         """The client under which a network is known to an account."""
         return self.signer.sign(PURPOSE, network.encode())
 
-    async def take(self, bucket: bytes) -> Reservation | None:
+    async def reserve(self, bucket: bytes) -> Reservation | None:
         """A reservation; None if there is no limit. Errors: `RateLimited`."""
         quota = self.rate_limiter.quotas.account
         if quota is None:
@@ -273,39 +303,15 @@ class PasswordAttempt:
         """The user of the account; None if no account has the e-mail, or before the check."""
         self.upgraded: PasswordHash | None = None
         """The same password hashed at the current cost; None if its hash is up to date."""
+        self.bucket: bytes | None = None
+        """Where the attempt counts; None if accounts have no limit."""
+        self.client: bytes | None = None
+        """The client that a login makes known to the account; None if it is not to be stored."""
+        self.client_known = False
+        self.reservation: Reservation | None = None
+        self.outcome = _Outcome.UNTRIED
         self._throttle = throttle
         self._status = status
-        self._bucket = b""
-        self._client: bytes | None = None
-        self._known = False
-        self._reservation: Reservation | None = None
-        self._outcome = _Outcome.UNTRIED
-
-    async def find_bucket(self, tx: Repositories, email: Email) -> None:
-        """Find out if this client is known to the account. Does the same for an unknown e-mail."""
-        throttle = self._throttle
-        if throttle.rate_limiter.quotas.account is None:
-            return
-        self._bucket = throttle.bucket(email)
-        network = current_origin().network
-        if network is None:
-            return
-        client = throttle.client(network)
-        absence = await tx.known_clients.absence(email, client)
-        if absence is not None and absence <= KNOWN_FOR:
-            self._bucket = throttle.bucket(email, network)
-            self._known = True
-        if absence is None or absence >= _FRESH:
-            self._client = client
-
-    async def verify(self, password: str, user: User | None, email: Email) -> bool:
-        """Hash the password once there is a reservation. Errors: `RateLimited`, `Busy`."""
-        if self._bucket:
-            self._reservation = await self._throttle.take(self._bucket)
-        against, self.user_id = (None, None) if user is None else (user.password_hash, user.id)
-        right = await self._throttle.hasher.verify(password, against, owner=self.user_id, account=email.key)
-        self._outcome = _Outcome.RIGHT if right else _Outcome.WRONG
-        return right
 
     async def user_in(self, tx: Transaction) -> User:
         """The user in the unit that the password admits: locked, with the checked facts unchanged.
@@ -329,21 +335,21 @@ class PasswordAttempt:
 
     async def passed(self, tx: Transaction, *, logged_in: bool = False) -> None:
         """Return the reservation in that unit. A login also makes its client known to the account."""
-        self._outcome = _Outcome.PASSED
-        if self._reservation is not None:
-            await tx.password_attempts.give_back(self._reservation, passed=True)
-        if logged_in and self._client is not None:
-            await tx.known_clients.see(self.user.id, self._client, tx.now)
+        self.outcome = _Outcome.PASSED
+        if self.reservation is not None:
+            await tx.password_attempts.give_back(self.reservation, passed=True)
+        if logged_in and self.client is not None:
+            await tx.known_clients.see(self.user.id, self.client, tx.now)
 
     async def fail(self, tx: Transaction) -> None:
         """Keep the reservation: the password was wrong, or cannot be used. The last of the window locks the account."""
-        self._outcome = _Outcome.FAILED
+        self.outcome = _Outcome.FAILED
         quota = self._throttle.rate_limiter.quotas.account
-        if self._reservation is None or quota is None:
+        if self.reservation is None or quota is None:
             return
-        if await tx.password_attempts.fail(self._reservation) == quota.limit:
-            until = self._reservation.began_at + quota.per
-            tx.record(LogInLocked(user_id=self.user_id, until=until, known_client=self._known))
+        if await tx.password_attempts.fail(self.reservation) == quota.limit:
+            until = self.reservation.began_at + quota.per
+            tx.record(LogInLocked(user_id=self.user_id, until=until, known_client=self.client_known))
 
     async def __aenter__(self) -> Self:
         return self
@@ -353,34 +359,31 @@ class PasswordAttempt:
     ) -> None:
         if error is None:
             await self._throttle.rate_limiter.give_back(self._status)
-        elif self._innocent(error):
-            await self._throttle.finish(self._undo())
-        elif isinstance(error, UbrError):
-            await self._throttle.finish(self._keep())
-
-    def _innocent(self, error: BaseException) -> bool:
-        """True if the caller got no verdict on the password, and the reservation was certainly not returned."""
-        match self._outcome:
-            case _Outcome.WRONG | _Outcome.FAILED:
-                return False
-            case _Outcome.PASSED:  # a commit with an unknown outcome may have returned it
-                return isinstance(error, TransactionConflict)
+            return
+        match self.outcome:
             case _Outcome.RIGHT:
-                return True
+                returned = True
+            case _Outcome.PASSED:  # a commit with an unknown outcome may have returned the reservation
+                returned = isinstance(error, TransactionConflict)
+            case _Outcome.UNTRIED:
+                returned = not isinstance(error, RateLimited)
             case _:
-                return not isinstance(error, RateLimited)
+                returned = False
+        unrecorded = self.outcome is _Outcome.WRONG and isinstance(error, UbrError)
+        if returned or unrecorded:
+            await self._throttle.finish(self._settle(returned=returned))
 
-    async def _undo(self) -> None:
-        """Return the reservation: the attempt did not take place."""
-        await self._throttle.rate_limiter.give_back(self._status)
-        if self._reservation is not None:
-            async with self._throttle.unit_of_work.begin(None) as tx:
-                await tx.password_attempts.give_back(self._reservation, passed=False)
-                await tx.commit()
+    async def _settle(self, *, returned: bool) -> None:
+        """Return the reservation, as if the attempt did not take place, or keep it for a wrong password.
 
-    async def _keep(self) -> None:
-        """Record the wrong password, so that attempts waiting for this reservation give up."""
-        if self._reservation is not None and self._outcome is _Outcome.WRONG:
+        A kept one is recorded, so that attempts that wait for it give up.
+        """
+        if returned:
+            await self._throttle.rate_limiter.give_back(self._status)
+        if self.reservation is not None:
             async with self._throttle.unit_of_work.begin(None) as tx:
-                await self.fail(tx)
+                if returned:
+                    await tx.password_attempts.give_back(self.reservation, passed=False)
+                else:
+                    await self.fail(tx)
                 await tx.commit()

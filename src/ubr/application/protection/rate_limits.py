@@ -91,7 +91,7 @@ class RateLimitStatus(msgspec.Struct, frozen=True, kw_only=True):
         return whole_seconds((self.quota.limit - self.remaining) * self.quota.per / self.quota.limit)
 
 
-_told: ContextVar[dict[str, RateLimitStatus] | None] = ContextVar("ubr_allowances", default=None)
+_collected: ContextVar[dict[str, RateLimitStatus] | None] = ContextVar("ubr_rate_limits", default=None)
 
 
 def collecting_rate_limits() -> AbstractContextManager[dict[str, RateLimitStatus]]:
@@ -108,16 +108,17 @@ class _Collecting:
 
     def __enter__(self) -> dict[str, RateLimitStatus]:
         rate_limits: dict[str, RateLimitStatus] = {}
-        self._before = _told.set(rate_limits)
+        self._before = _collected.set(rate_limits)
         return rate_limits
 
     def __exit__(self, *_: object) -> None:
-        _told.reset(self._before)
+        _collected.reset(self._before)
 
 
-def _tell(status: RateLimitStatus) -> None:
-    if (told := _told.get()) is not None:
-        told[status.policy] = status
+def _collect(status: RateLimitStatus) -> None:
+    """Add it to the answer of the request, if an entry point collects them."""
+    if (collected := _collected.get()) is not None:
+        collected[status.policy] = status
 
 
 def whole_seconds(span: timedelta) -> int:
@@ -294,7 +295,7 @@ class RateLimiter(msgspec.Struct, frozen=True):
             await self._client("link-ip", self.quotas.bad_links)
             raise
 
-    async def password(self) -> RateLimitStatus | None:
+    async def password_attempt(self) -> RateLimitStatus | None:
         """Count a password attempt.
 
         Returns the status to give back if the password is right; None if nothing was counted.
@@ -309,7 +310,7 @@ class RateLimiter(msgspec.Struct, frozen=True):
         with suppress(StoreUnavailable):
             await self.rate_limit_store.give_back(f"{status.policy} {network}", status.quota)
             remaining = min(status.remaining + 1, status.quota.limit)
-            _tell(
+            _collect(
                 RateLimitStatus(policy=status.policy, quota=status.quota, remaining=remaining, retry_after=timedelta(0))
             )
 
@@ -321,7 +322,7 @@ class RateLimiter(msgspec.Struct, frozen=True):
         status = RateLimitStatus(
             policy=policy, quota=quota, remaining=decision.remaining, retry_after=decision.retry_after
         )
-        _tell(status)
+        _collect(status)
         if not decision.allowed:
             raise RateLimited(whole_seconds(decision.retry_after))
         return status

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from ubr.application.kernel.hooks import hook_limit
+from ubr.application.kernel.hooks import within_limit
 from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import AccessTokenResult, TokensResult, UserResult, user_result
 from ubr.application.ports.keys import AccessTokens
@@ -111,8 +111,8 @@ class TokenIssuer(msgspec.Struct, frozen=True):
             most -= MAX_CLAIMS_SIZE  # whatever the user has now: no value of a field may stop a login
         if self.token_claims is not None:
             scope = None if session.scope is None else tuple(session.scope.split())
-            async with hook_limit():
-                given = await self.token_claims(TokenSubject(user=shown, session_id=session.id, scope=scope))
+            subject = TokenSubject(user=shown, session_id=session.id, scope=scope)
+            given = await within_limit(self.token_claims(subject))
             extra_claims(given, most=most)
             claims |= given
         return extra_claims(claims)
@@ -120,7 +120,7 @@ class TokenIssuer(msgspec.Struct, frozen=True):
 
 def unspent(token: MintedToken, session_id: SessionId, mint: RefreshTokenMint, now: datetime) -> RefreshToken:
     """A new refresh token of a session, as it is stored."""
-    names_session = session_id in mint.session_ids(token.secret)
+    names_session = session_id in mint.session_ids(token.secret)  # an id of another version is not read back
     return RefreshToken(digest=token.digest, session_id=session_id, issued_at=now, names_session=names_session)
 
 
