@@ -112,7 +112,7 @@ async def test_sessions_are_read_in_pages_ended_ones_included(uow: UnitOfWork) -
 WITHOUT_A_PERSON = {
     "alembic_version", "counters", "feed", "feed_head", "former_role_names", "log_checkpoints", "log_head", "log_keys",
     "log_leaves", "log_nodes", "log_pruned", "log_queue", "machine_keys", "machines", "password_tries", "roles",
-    "leases", "signing_keys", "workers",
+    "leases", "signing_keys", "user_field_indexes", "workers",
 }  # fmt: skip
 """Tables without a person, or with one only by an HMAC or an id deleted within hours. Machines are no persons."""
 EXPORTED = {
