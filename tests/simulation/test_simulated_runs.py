@@ -34,7 +34,9 @@ from ubr.application.audit.denials import DenialRecorder
 from ubr.application.audit.recorder import Recorder
 from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.mail.queue import MailQueue
+from ubr.application.ports.metrics import NO_METRICS
 from ubr.application.ports.revocation import WorkerId
+from ubr.application.protection.password_throttle import PasswordThrottle
 from ubr.application.protection.rate_limits import Quotas, RateLimiter
 from ubr.application.revocation.feed_follower import FeedFollower
 from ubr.application.revocation.propagation import PropagatingUnitOfWork, RevocationBarrier
@@ -48,6 +50,8 @@ from ubr.application.sessions.log_out import LogOut
 from ubr.application.sessions.revoke_session import RevokeSession, RevokeSessionCommand
 from ubr.application.sessions.revoke_user_sessions import RevokeUserSessions, RevokeUserSessionsCommand
 from ubr.bootstrap.memory import MemoryContainer
+from ubr.bootstrap.ports import SecurityPorts
+from ubr.bootstrap.security import hasher_of, security_of
 from ubr.domain.accounts.user import UserStatus
 from ubr.domain.actor import SYSTEM, Actor
 from ubr.domain.errors import Forbidden, LastAdmin, NotFound, StoreUnavailable, Unauthenticated
@@ -90,6 +94,13 @@ def start() -> Start:
         return Start(rows_of(container.store()), tuple(actors), role.id)
 
     return asyncio.run(made())
+
+
+@lru_cache
+def security() -> SecurityPorts:
+    """No act of a run has a password, so its hasher starts no thread."""
+    settings = Settings.memory(**TINY_HASHING)
+    return security_of(settings, hasher_of(settings, NO_METRICS))
 
 
 @dataclass(slots=True)
@@ -196,12 +207,12 @@ class Run:
             unit_of_work, self.parts.barrier(session_cache, feed, self.notifier, elapsed)
         )
         authorize, denials = Authorize(session_cache, self._now), DenialRecorder(propagating, self._now)
+        limiter = RateLimiter(MemoryRateLimitStore(self._now), Quotas.off())
+        passwords = PasswordThrottle(propagating, limiter, security().hasher, security().signer, elapsed)
         self.workers[name] = Worker(
             name,
             GetUser(authorize, propagating, self._now, denials),
-            UpdateUser(
-                propagating, RateLimiter(MemoryRateLimitStore(self._now), Quotas.off()), MailQueue(uuid4), denials
-            ),
+            UpdateUser(propagating, passwords, limiter, MailQueue(uuid4), denials),
             DeleteUser(propagating, denials),
             RevokeSession(propagating, denials),
             RevokeUserSessions(propagating, denials),

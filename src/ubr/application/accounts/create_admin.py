@@ -91,6 +91,7 @@ class CreateAdmin(msgspec.Struct, frozen=True):
                 )
                 user.grant(ADMIN_ROLE_ID, by=None, now=tx.now)
                 await tx.users.add(user)
+                await self.passwords.forget_failures(tx, email)
             elif command.take_over:
                 user.take_over(hashed, now=tx.now)
                 await tx.users.save(user)

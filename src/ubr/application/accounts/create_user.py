@@ -21,6 +21,7 @@ from ubr.application.ports.accounts import CommonPasswords, GuessablePasswords, 
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.application.protection.password_throttle import PasswordThrottle
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import check_password
 from ubr.domain.accounts.user import MAX_FULL_NAME_LENGTH, User
@@ -59,6 +60,7 @@ class CreateUser(msgspec.Struct, frozen=True):
     authorize: Authorize
     unit_of_work: UnitOfWork
     hasher: PasswordHasher
+    passwords: PasswordThrottle
     is_common: CommonPasswords
     is_guessable: GuessablePasswords
     new_id: NewId
@@ -121,6 +123,7 @@ class CreateUser(msgspec.Struct, frozen=True):
             for role in roles:
                 user.grant(role.id, by=who.user_id, now=tx.now)
             await tx.users.add(user)
+            await self.passwords.forget_failures(tx, email)
             if hashed is None:
                 await self.mail_queue(tx, MailKind.INVITATION, email, user_id=user.id)
             result = await present_user(tx, user, self.user_fields.seen_by(reading(who)))

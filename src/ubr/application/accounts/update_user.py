@@ -18,6 +18,7 @@ from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.mail.queue import MailQueue
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
+from ubr.application.protection.password_throttle import PasswordThrottle
 from ubr.application.protection.rate_limits import RateLimiter
 from ubr.application.sessions.termination import end_links, end_sessions
 from ubr.domain.accounts.email import Email
@@ -68,6 +69,7 @@ class UpdateUser(msgspec.Struct, frozen=True):
     """
 
     unit_of_work: EndingUnitOfWork
+    passwords: PasswordThrottle
     rate_limiter: RateLimiter
     mail_queue: MailQueue
     denials: DenialLog
@@ -122,6 +124,7 @@ class UpdateUser(msgspec.Struct, frozen=True):
             await keep_an_admin(tx, user, was_lasting=was_lasting)
             await tx.users.save(user)
             if user.email.key != old.key:
+                await self.passwords.forget_failures(tx, user.email)
                 await end_sessions(tx, user, SecurityEvent.EMAIL_CHANGED, actor=actor, old=old)
                 await end_links(tx, user, changed_since=EVER)  # an act of an operator cannot be undone
                 await self.mail_queue(tx, MailKind.EMAIL_REPLACED, old, user_id=user.id, new_email=user.email)

@@ -141,6 +141,7 @@ class VerifyEmail(msgspec.Struct, frozen=True):
             old, was_verified = user.email, user.email_verified
             user.change_email(link.email, now=tx.now)
             await tx.users.save(user)
+            await self.passwords.forget_failures(tx, user.email)
             await end_sessions(tx, user, SecurityEvent.EMAIL_CHANGED, actor=asked, old=old)
             if was_verified:
                 # An unverified e-mail may belong to a stranger, who must not get the account.

@@ -160,6 +160,13 @@ class PasswordThrottle:
         if network is not None:
             await tx.known_clients.see(user.id, self.client(network), tx.now)
 
+    async def forget_failures(self, tx: Transaction, email: Email) -> None:
+        """Forget the failed attempts with an e-mail that an account just got, in the unit of the caller.
+
+        They are older than this account's use of the e-mail, so they guessed at another password.
+        """
+        await tx.password_attempts.clear({self.bucket(email)})
+
     async def _record_failure(self, attempt: PasswordAttempt, reason: str) -> None:
         async with self.unit_of_work.begin(None) as tx:
             tx.record(LogInFailed(user_id=attempt.user_id, reason=reason))

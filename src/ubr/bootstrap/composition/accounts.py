@@ -139,6 +139,7 @@ def account_use_cases(ports: Ports, services: Services) -> AccountUseCases:
             authorize=services.authorize,
             unit_of_work=services.unit_of_work,
             hasher=ports.security.hasher,
+            passwords=services.passwords,
             is_common=ports.security.is_common,
             is_guessable=ports.security.is_guessable,
             new_id=ports.new_id,
@@ -151,6 +152,7 @@ def account_use_cases(ports: Ports, services: Services) -> AccountUseCases:
         ),
         update_user=UpdateUser(
             unit_of_work=services.unit_of_work,
+            passwords=services.passwords,
             rate_limiter=services.rate_limiter,
             mail_queue=services.mail_queue,
             denials=services.denials,
