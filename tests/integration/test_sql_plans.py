@@ -179,6 +179,12 @@ QUESTIONS: dict[str, Question] = {
     **{f"first page, {name}": page_of(which, None) for name, which in PAGES.items()},
     **{f"next page, {name}": page_of(which, LAST) for name, which in PAGES.items()},
 }
+HOURS = [NOON + timedelta(hours=ahead) for ahead in range(3)]
+"""Two, each with more entries of the action than are counted."""
+
+
+def counts(tx: Transaction) -> Awaitable[object]:
+    return tx.logs.counts("user.created", HOURS, LIMIT)
 
 
 @contextmanager
@@ -237,6 +243,22 @@ async def test_in_sqlite_an_index_answers_every_question_about_the_log(tmp_path:
                 bad[name] = [str(step.detail) for step in plan if reads_or_sorts_all(str(step.detail), statement)]
     await engine.dispose()
     assert {name: steps for name, steps in bad.items() if steps} == {}
+
+
+async def test_in_sqlite_an_index_counts_each_hour(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ubr.db'}"
+    await upgrade(url)
+    engine = make_engine(url, durable=False)
+    with listening(engine) as asked:
+        async with units(engine).read() as tx:
+            await counts(tx)
+    [(statement, parameters)] = asked
+    async with engine.connect() as connection:
+        plan = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        steps = [str(step.detail) for step in plan if " logs" in str(step.detail)]
+    await engine.dispose()
+    index = "ix_logs_action_timestamp_id (action=? AND timestamp>? AND timestamp<?)"
+    assert steps == [f"SEARCH logs USING COVERING INDEX {index}"]
 
 
 def reads_or_sorts_all(step: str, statement: str) -> bool:
@@ -326,7 +348,8 @@ ENOUGH = 2 * LIMIT
 
 async def test_in_postgresql_an_index_answers_every_question_about_a_large_log(large: AsyncEngine) -> None:
     await let_wait(large, believed=LIMIT, really=LIMIT)
-    found = {name: await rows_looked_at(large, question) for name, question in QUESTIONS.items()}
+    questions = {**QUESTIONS, "counts": counts}
+    found = {name: await rows_looked_at(large, question) for name, question in questions.items()}
     assert {name: rows for name, rows in found.items() if max(rows.values()) > ENOUGH} == {}
 
 

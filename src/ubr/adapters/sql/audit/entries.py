@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final
 
-from sqlalchemy import Select, bindparam, func, insert, literal, select, tuple_, union_all
+from sqlalchemy import Select, bindparam, column, func, insert, literal, select, tuple_, values
 
 from ubr.adapters.sql.audit.rows import client_ip_to_row, entry_from_row, entry_to_row
 from ubr.adapters.sql.connection import SqlConnection
@@ -71,18 +71,20 @@ class SqlLogs:
 
     async def counts(self, action: str, moments: Sequence[datetime], most: int) -> list[int]:
         c = logs.c
-        parts = [
-            select(literal(place).label("place"), func.count().label("entries")).select_from(
-                select(c.id)
-                .where(c.action == action, c.timestamp >= since, c.timestamp < until)
-                .order_by(c.timestamp.desc())  # by the index of both: otherwise a planner may read all of the hour
-                .limit(most)
-                .subquery()
-            )
-            for place, (since, until) in enumerate(pairwise(moments))
-        ]
-        rows = await self._connection.rows(union_all(*parts).order_by("place"))
-        return [entries for _, entries in rows]
+        # One query for all of them, and not a part of a UNION for each: that would take many times the memory.
+        columns = column("since", c.timestamp.type), column("until", c.timestamp.type)
+        spans = values(*columns).data(list(pairwise(moments))).cte("spans")
+        some = (
+            select(c.id)
+            .where(c.action == action, c.timestamp >= spans.c.since, c.timestamp < spans.c.until)
+            .order_by(c.timestamp.desc())  # by the index of both: otherwise a planner may read all of the hour
+            .limit(most)
+            .correlate(spans)
+            .subquery()
+        )
+        count = select(func.count()).select_from(some).scalar_subquery()
+        rows = await self._connection.rows(select(count).select_from(spans).order_by(spans.c.since))
+        return [entries for (entries,) in rows]
 
     async def _entries(self, statement: Select[Any]) -> list[LogEntry]:
         return [entry_from_row(row) for row in await self._connection.rows(statement)]
