@@ -186,6 +186,25 @@ def test_with_a_wrong_secret_nothing_is_done(ubr: Run) -> None:
 
 
 @pytest.mark.system
+def test_no_key_is_sealed_and_no_lock_looked_for_with_a_wrong_secret(ubr: Run) -> None:
+    administrator = "admin@example.org"
+    ubr("admin", "create", "--email", administrator, "--generate", **settings(OLD))
+    machine = json.loads(ubr("machines", "create", "report", "--json", **settings(OLD)).out)["id"]
+    made = ubr("machines", "create-key", machine, "--name", "host", "--json", **settings(OLD))
+    keys = ubr("machines", "list-keys", machine, "--json", **settings(OLD))
+    for arguments in (
+        ("machines", "create-key", machine, "--name", "other"),
+        ("machines", "rotate-key", machine, json.loads(made.out)["key"]["id"], "--overlap", "0s"),
+        ("users", "unlock", administrator),
+    ):
+        done = ubr(*arguments, **settings(NEW))
+        assert (done.code, done.out) == (2, "")
+        assert "UBR_SECRET_KEY" in done.err
+    assert ubr("machines", "list-keys", machine, "--json", **settings(OLD)) == keys
+    assert ubr("users", "unlock", administrator, **settings(OLD)).code == 0
+
+
+@pytest.mark.system
 def test_an_instance_is_not_ready_while_no_key_signs(ubr: Run, serve: Serve) -> None:
     service = serve(**settings(OLD))
     service.wait_until_ready()

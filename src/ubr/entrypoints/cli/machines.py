@@ -119,7 +119,7 @@ def create_key(*, machine: str, name: str, scope: tuple[str, ...], expires: str 
         key = KeyToCreate(name=name, scope=list(scope) if scope else None, expires_at=await _end(ubr, expires))
         return await ubr.create_machine_key(CreateMachineKeyCommand(machine_id=found.id, key=key), actor=SYSTEM)
 
-    _show(_with_application(act), json=json)
+    _show(_with_application(act, prepared=True), json=json)
 
 
 @machines.command()
@@ -183,7 +183,7 @@ def rotate_key(*, machine: str, key_id: UUID, overlap: str, expires: str | None,
         command = RotateMachineKeyCommand(machine_id=found.id, key_id=key_id, rotation=rotation)
         return await ubr.rotate_machine_key(command, actor=SYSTEM)
 
-    _show(_with_application(act), json=json)
+    _show(_with_application(act, prepared=True), json=json)
 
 
 @machines.command()
@@ -207,6 +207,7 @@ def revoke_key(*, machine: str, key_id: UUID) -> None:
 
 
 def _with_application(act: Callable[[Application], Awaitable[T]], *, prepared: bool = False) -> T:
+    """`prepared` for an act that uses the secret: it is refused with a secret that is not that of the installation."""
     settings = Settings.from_env()
     import asyncio
 

@@ -242,7 +242,8 @@ async def _unlock(settings: Settings, account: str) -> tuple[UserResult, int]:
     from ubr.domain.actor import SYSTEM
     from ubr.entrypoints.cli.starting import opened
 
-    async with opened(settings, prepared=False) as ubr:
+    # With a secret that is not that of the installation it would find no lock, and say so.
+    async with opened(settings) as ubr:
         user = await find_account(ubr, account)
         return user, (await ubr.unlock_user(UnlockUserCommand(user_id=user.id), actor=SYSTEM)).locks
 
