@@ -124,7 +124,7 @@ async def page_of_users(
     tx: Transaction, which: UserFilter, after: After[datetime] | After[str] | None, limit: int
 ) -> list[User]:
     """The users on a page, each as it is stored."""
-    found = [await tx.users.get(listed.id) for listed in await tx.users.page(which, after, limit)]
+    found = [await tx.users.get(listed.id) for listed in (await tx.users.search(which, after, limit)).items]
     return [user for user in found if user is not None]
 
 

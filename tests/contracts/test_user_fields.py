@@ -14,7 +14,7 @@ import anyio
 import msgspec
 import pytest
 
-from tests.contracts.kit import NOON, new_user, page_of_users, put, seen
+from tests.contracts.kit import new_user, page_of_users, put, seen
 from tests.support.plugin import NewDatabase
 from tests.support.values import replace
 from ubr import (
@@ -327,7 +327,7 @@ async def test_a_store_keeps_fields_and_finds_users_by_their_terms(uow: UnitOfWo
     await put(uow, one, two, three)
 
     async def which(**values: str) -> list[UserId]:
-        sought = UserFilter(now=NOON, terms=tuple(sorted(terms(**values).found_by)))
+        sought = UserFilter(terms=tuple(sorted(terms(**values).found_by)))
         return sorted(user.id for user in await seen(uow, lambda tx: page_of_users(tx, sought, None, 10)))
 
     assert await seen(uow, lambda tx: tx.users.get(one.id)) == one
@@ -347,7 +347,7 @@ async def test_a_store_keeps_fields_and_finds_users_by_their_terms(uow: UnitOfWo
 async def test_a_saved_user_without_terms_keeps_the_stored_ones(uow: UnitOfWork) -> None:
     user = replace(new_user(), fields={"a": "x"}, terms=terms(a="x"))
     await put(uow, user)
-    sought = UserFilter(now=NOON, terms=(Term("a", "x"),))
+    sought = UserFilter(terms=(Term("a", "x"),))
     async with uow.begin(SERVICE) as tx:
         again = await tx.users.get(user.id)
         assert again is not None

@@ -28,7 +28,7 @@ from tests.contracts.kit import (
 )
 from tests.support.room import PROMPT
 from tests.support.values import replace
-from ubr.adapters.sql.user_search import Effort
+from ubr.adapters.sql import user_search
 from ubr.application.ports.accounts import ReservedEmail, UserFilter, UserSort
 from ubr.application.ports.audit import LogFilter
 from ubr.application.ports.paging import After, Found
@@ -51,7 +51,7 @@ async def test_an_empty_store_has_no_user(uow: UnitOfWork) -> None:
         async with unit as tx:
             assert await tx.users.get(UserId(uuid4())) is None
             assert await tx.users.by_email(email("nobody")) is None
-            assert await page_of_users(tx, UserFilter(now=tx.now), None, 10) == []
+            assert await page_of_users(tx, UserFilter(), None, 10) == []
 
 
 async def test_a_user_comes_back_as_they_were(uow: UnitOfWork) -> None:
@@ -76,7 +76,7 @@ async def test_a_user_comes_back_as_they_were(uow: UnitOfWork) -> None:
         async with unit as tx:
             assert await tx.users.get(full.id) == full
             assert await tx.users.get(bare.id) == bare
-            assert sorted(await page_of_users(tx, UserFilter(now=NOON), None, 10), key=attrgetter("version")) == [
+            assert sorted(await page_of_users(tx, UserFilter(), None, 10), key=attrgetter("version")) == [
                 bare,
                 full,
             ]
@@ -93,7 +93,7 @@ async def test_an_email_belongs_to_one_user(uow: UnitOfWork, first: str, second:
     await put(uow, holder := replace(new_user(), email=Email.parse(first)))
     with pytest.raises(EmailTaken):
         await put(uow, replace(new_user(), email=Email.parse(second)))
-    assert await seen(uow, lambda tx: page_of_users(tx, UserFilter(now=NOON), None, 10)) == [holder]
+    assert await seen(uow, lambda tx: page_of_users(tx, UserFilter(), None, 10)) == [holder]
 
 
 async def test_a_user_cannot_take_the_email_of_another(uow: UnitOfWork) -> None:
@@ -184,9 +184,7 @@ async def test_a_role_that_does_not_exist_cannot_be_granted(uow: UnitOfWork) -> 
         user.grant(RoleId(uuid4()), by=None, now=tx.now)
         with pytest.raises(RoleNotFound):
             await tx.users.save(user)
-    assert await seen(uow, lambda tx: page_of_users(tx, UserFilter(now=NOON), None, 9)) == [
-        replace(user, grants={}, version=1)
-    ]
+    assert await seen(uow, lambda tx: page_of_users(tx, UserFilter(), None, 9)) == [replace(user, grants={}, version=1)]
 
 
 async def test_saving_a_deleted_user_stores_and_records_nothing(uow: UnitOfWork) -> None:
@@ -223,7 +221,7 @@ async def test_removing_a_user_takes_all_that_is_theirs_along(uow: UnitOfWork) -
         assert await tx.sessions.get(session.id) is None
         assert await tx.refresh_tokens.get(token.digest) is None
         assert await tx.principals.get(session.id) is None
-        assert await page_of_users(tx, UserFilter(now=NOON, role=role.name), None, 10) == [other]
+        assert await page_of_users(tx, UserFilter(role=role.name), None, 10) == [other]
         assert await tx.sessions.get(others.id) == others
         assert await tx.refresh_tokens.get(others_token.digest) == others_token
     await put(uow, new_user("gone"))
@@ -272,7 +270,7 @@ async def test_pages_hold_everybody_once_and_in_order(
     await put(uow, role, *users)
 
     def page(last: User | None) -> Awaitable[list[User]]:
-        which = UserFilter(sort=sort, now=NOON)
+        which = UserFilter(sort=sort)
         return seen(uow, lambda tx: page_of_users(tx, which, behind(sort, last), limit))
 
     expected = sorted(users, key=key, reverse=down)  # type: ignore[arg-type]
@@ -285,9 +283,9 @@ async def test_a_page_goes_on_behind_somebody_who_is_gone(uow: UnitOfWork, sort:
     users = [new_user(f"u{number}") for number in range(5)]
     await put(uow, *users)
     async with uow.begin(SYSTEM) as tx:
-        before = await page_of_users(tx, UserFilter(sort=sort, now=NOON), None, 5)
+        before = await page_of_users(tx, UserFilter(sort=sort), None, 5)
         await tx.users.remove(before[2])
-        rest = await page_of_users(tx, UserFilter(sort=sort, now=NOON), behind(sort, before[2]), 5)
+        rest = await page_of_users(tx, UserFilter(sort=sort), behind(sort, before[2]), 5)
     assert rest == before[3:]
 
 
@@ -338,7 +336,7 @@ async def test_a_user_that_is_read_again_waits_for_a_change_under_way(uow: UnitO
     assert sorted(after.full_name or "") == list("01234567")
 
 
-async def test_a_page_shows_the_names_of_the_roles_in_force(uow: UnitOfWork) -> None:
+async def test_a_page_shows_the_names_of_the_roles_in_force(uow: UnitOfWork, clock: MovableClock) -> None:
     zeta, alpha, ended, removed = (new_role(name) for name in ("zeta", "alpha", "ended", "removed"))
     later = NOON + timedelta(microseconds=1)
     holder = replace(
@@ -359,26 +357,24 @@ async def test_a_page_shows_the_names_of_the_roles_in_force(uow: UnitOfWork) -> 
         await tx.roles.remove(role)
         await tx.commit()
 
-    expected = [holder.summary(["alpha", "zeta"]), other.summary([])]
-    assert await seen(uow, lambda tx: tx.users.page(UserFilter(now=NOON), None, 10)) == expected
-    # Without a moment, that of the store counts.
+    expected: Found[UserSummary, Any] = Found([holder.summary(["alpha", "zeta"]), other.summary([])])
+    assert await seen(uow, lambda tx: tx.users.search(UserFilter(), None, 10)) == expected
     async with uow.peek() as peek:
-        assert await peek.users.page(UserFilter(), None, 10) == expected
-    async with uow.read() as tx:
-        assert await tx.users.page(UserFilter(), None, 10) == expected
-        after_all = [holder.summary(["zeta"]), other.summary([])]
-        assert await tx.users.page(UserFilter(now=later), None, 10) == after_all
+        assert await peek.users.search(UserFilter(), None, 10) == expected
+    clock.move(later - NOON)
+    after_all: Found[UserSummary, Any] = Found([holder.summary(["zeta"]), other.summary([])])
+    assert await seen(uow, lambda tx: tx.users.search(UserFilter(), None, 10)) == after_all
 
 
 async def test_a_page_can_be_of_one_status(uow: UnitOfWork) -> None:
     on, off = new_user(), new_user(status=UserStatus.DISABLED)
     await put(uow, on, off)
     async with uow.read() as tx:
-        assert await page_of_users(tx, UserFilter(status=UserStatus.ACTIVE, now=NOON), None, 10) == [on]
-        assert await page_of_users(tx, UserFilter(status=UserStatus.DISABLED, now=NOON), None, 10) == [off]
+        assert await page_of_users(tx, UserFilter(status=UserStatus.ACTIVE), None, 10) == [on]
+        assert await page_of_users(tx, UserFilter(status=UserStatus.DISABLED), None, 10) == [off]
 
 
-async def test_a_page_can_be_of_those_who_hold_a_role_now(uow: UnitOfWork) -> None:
+async def test_a_page_can_be_of_those_who_hold_a_role_now(uow: UnitOfWork, clock: MovableClock) -> None:
     role, other = new_role("wanted"), new_role("other")
     for_good = new_user("a", grants=[new_grant(role), new_grant(other)])
     for_now = new_user("b", grants=[new_grant(role, until=NOON + timedelta(microseconds=1))])
@@ -387,12 +383,13 @@ async def test_a_page_can_be_of_those_who_hold_a_role_now(uow: UnitOfWork) -> No
     off = new_user("e", grants=[new_grant(role)], status=UserStatus.DISABLED)
     await put(uow, role, other, for_good, for_now, no_more, never, off)
     async with uow.read() as tx:
-        which = UserFilter(role=role.name, sort="email", now=NOON)
+        which = UserFilter(role=role.name, sort="email")
         assert await page_of_users(tx, which, None, 10) == [for_good, for_now, off]
         assert await page_of_users(tx, which, behind("email", for_good), 1) == [for_now]
         assert await page_of_users(tx, replace(which, status=UserStatus.ACTIVE), None, 10) == [for_good, for_now]
-        assert await page_of_users(tx, replace(which, now=NOON - HOUR), None, 10) == [for_good, for_now, no_more, off]
         assert await page_of_users(tx, replace(which, role=RoleName("unknown")), None, 10) == []
+    clock.move(-HOUR)
+    assert await seen(uow, lambda tx: page_of_users(tx, which, None, 10)) == [for_good, for_now, no_more, off]
 
 
 # Beginning like this
@@ -403,9 +400,28 @@ def named(name: str, full_name: str | None = None, *, created: datetime = NOON) 
 
 
 async def found(uow: UnitOfWork, q: str) -> set[str]:
-    which = UserFilter(prefix=Prefix.parse(q), now=NOON)
-    listed = await seen(uow, lambda tx: tx.users.page(which, None, 100))
-    return {user.email.key.partition("@")[0] for user in listed}
+    which = UserFilter(prefix=Prefix.parse(q))
+    listed = await seen(uow, lambda tx: tx.users.search(which, None, 100))
+    return {user.email.key.partition("@")[0] for user in listed.items}
+
+
+async def searched(uow: UnitOfWork, which: UserFilter, limit: int) -> list[UserId]:
+    """The ids of all users that a search finds, page by page. It may stop early, and then goes on where it stopped."""
+    ids: list[UserId] = []
+    after: After[datetime] | After[str] | None = None
+    for _ in range(100):
+
+        def search(after: Any = after) -> Awaitable[Found[UserSummary, Any]]:
+            return seen(uow, lambda tx: tx.users.search(which, after, limit))
+
+        page = await search()
+        ids += [user.id for user in page.items]
+        if len(page.items) == limit:
+            last = page.items[-1]
+            after = After(last.email.key, last.id) if which.sort.endswith("email") else After(last.created_at, last.id)
+        elif (after := page.reached) is None:
+            return ids
+    raise AssertionError("The search does not end")
 
 
 async def test_users_are_found_by_how_their_email_or_name_begins(uow: UnitOfWork) -> None:
@@ -483,28 +499,27 @@ async def test_both_plans_of_a_search_give_the_same_pages(uow: UnitOfWork, monke
         users.append(user)
     await put(uow, role, *users)
     prefix = Prefix.parse("A")
-    of_both = UserFilter(prefix=prefix, role=role.name, status=UserStatus.ACTIVE, now=NOON)
+    of_both = UserFilter(prefix=prefix, role=role.name, status=UserStatus.ACTIVE)
     expected: list[tuple[UserFilter, list[User]]] = [
-        (UserFilter(prefix=prefix, now=NOON), [u for u in users if prefix.begins(u.email, u.full_name)]),
-        (UserFilter(role=role.name, now=NOON), [u for u in users if u.grants]),
+        (UserFilter(prefix=prefix), [u for u in users if prefix.begins(u.email, u.full_name)]),
+        (UserFilter(role=role.name), [u for u in users if u.grants]),
         (of_both, [u for u in users if u.active and u.grants and prefix.begins(u.email, u.full_name)]),
     ]
-    # All that is found is few; or some are, and the order is walked, whether that is enough or not.
+    # All that is found is few; or some are, and the order is scanned, whether that is enough or not.
     for few, ahead in ((1_000, 5_000), (3, 5_000), (3, 6)):
-        monkeypatch.setattr("ubr.adapters.sql.accounts.WALK", Effort(few, ahead))
+        monkeypatch.setattr(user_search, "MAX_SORTED", few)
+        monkeypatch.setattr(user_search, "MAX_SCANNED", ahead)
         for (which, fitting), (sort, key, down) in product(expected, SORTS):
-
-            def page(last: User | None, which: UserFilter = which, sort: UserSort = sort) -> Awaitable[list[User]]:
-                return seen(uow, lambda tx: page_of_users(tx, replace(which, sort=sort), behind(sort, last), 7))
-
-            assert await pages(page) == sorted(fitting, key=key, reverse=down)  # type: ignore[arg-type]
+            wanted = sorted(fitting, key=key, reverse=down)  # type: ignore[arg-type]
+            assert await searched(uow, replace(which, sort=sort), 7) == [user.id for user in wanted]
 
 
 async def test_a_search_that_stops_early_goes_on_where_it_stopped(
     uow: UnitOfWork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More match than are sorted, all of them at one end of the order, behind more than one page looks at."""
-    monkeypatch.setattr("ubr.adapters.sql.accounts.SEARCH", Effort(few=3, ahead=6))
+    monkeypatch.setattr(user_search, "MAX_SORTED", 3)
+    monkeypatch.setattr(user_search, "MAX_SCANNED", 6)
     users = [named(f"{'a' if number > 19 else 'b'}{number:02}", None) for number in range(30)]
     for number, user in enumerate(users):
         user.created_at = NOON + timedelta(seconds=number // 2)
@@ -512,21 +527,7 @@ async def test_a_search_that_stops_early_goes_on_where_it_stopped(
     prefix = Prefix.parse("a")
     wanted = [user for user in users if prefix.begins(user.email, user.full_name)]
     for sort, key, down in SORTS:
-        which = UserFilter(prefix=prefix, sort=sort, now=NOON)
-        found: list[UserId] = []
-        after: After[datetime] | After[str] | None = None
-        for _ in users:
-
-            def search(after: Any = after, which: UserFilter = which) -> Awaitable[Found[UserSummary, Any]]:
-                return seen(uow, lambda tx: tx.users.search(which, after, 4))
-
-            page = await search()
-            found += [user.id for user in page.items]
-            if len(page.items) == 4:
-                last = page.items[-1]
-                after = After(last.email.key, last.id) if sort.endswith("email") else After(last.created_at, last.id)
-            elif (after := page.reached) is None:
-                break
+        found = await searched(uow, UserFilter(prefix=prefix, sort=sort), 4)
         assert found == [user.id for user in sorted(wanted, key=key, reverse=down)]  # type: ignore[arg-type]
 
 
@@ -574,7 +575,7 @@ async def test_a_grant_that_is_given_again_is_never_forgotten(uow: UnitOfWork) -
 
     doings = [doing for user in users for doing in (give(user.id), forget())]
     assert await race(doings) == [None] * 16
-    held = await seen(uow, lambda tx: page_of_users(tx, UserFilter(role=role.name, now=NOON), None, 30))
+    held = await seen(uow, lambda tx: page_of_users(tx, UserFilter(role=role.name), None, 30))
     assert len(held) == 8
 
 
@@ -584,7 +585,7 @@ async def test_a_page_does_not_wait(uow: UnitOfWork) -> None:
     async with uow.begin(SYSTEM) as tx:
         assert await tx.users.get(user.id) == user
         async with asyncio.timeout(PROMPT):
-            assert await seen(uow, lambda other: page_of_users(other, UserFilter(now=NOON), None, 10)) == [user]
+            assert await seen(uow, lambda other: page_of_users(other, UserFilter(), None, 10)) == [user]
 
 
 # Someone stays
@@ -648,7 +649,7 @@ async def test_admins_who_remove_one_another_leave_one(uow: UnitOfWork, admin_ro
 
     outcomes = await race(leave(admin.id) for admin in admins)
     assert sorted(map(str, outcomes)) == ["False", *["True"] * 7]
-    found = await seen(uow, lambda tx: page_of_users(tx, UserFilter(now=NOON), None, 10))
+    found = await seen(uow, lambda tx: page_of_users(tx, UserFilter(), None, 10))
     assert sum(user.lasting_admin for user in found) == 1
 
 
@@ -658,7 +659,7 @@ async def test_admins_who_remove_one_another_leave_one(uow: UnitOfWork, admin_ro
 async def test_one_of_many_new_users_gets_the_email(uow: UnitOfWork) -> None:
     outcomes = await race(put(uow, new_user("wanted")) for _ in range(20))
     assert sorted(map(repr, outcomes)) == sorted(["None", *[repr(EmailTaken())] * 19])
-    assert len(await seen(uow, lambda tx: page_of_users(tx, UserFilter(now=NOON), None, 30))) == 1
+    assert len(await seen(uow, lambda tx: page_of_users(tx, UserFilter(), None, 30))) == 1
 
 
 async def test_one_of_many_changes_to_one_email_succeeds(uow: UnitOfWork) -> None:

@@ -15,13 +15,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.contracts.conftest import LIMITS
-from tests.contracts.kit import NOON
 from tests.integration.test_sql_plans import listening, rows_looked_at, units
 from tests.support.plugin import Desk
 from tests.support.servers import PostgresServer
-from ubr.adapters.sql import make_engine
+from ubr.adapters.sql import make_engine, user_search
 from ubr.adapters.sql.migrations import upgrade
-from ubr.adapters.sql.user_search import Effort
 from ubr.application.ports.accounts import UserFilter, UserSort
 from ubr.domain.accounts.search import Prefix
 from ubr.domain.accounts.user import UserStatus
@@ -64,7 +62,7 @@ async def crowd(
 
 
 def which(sort: UserSort, **values: str) -> UserFilter:
-    return UserFilter(terms=tuple(Term(field, value) for field, value in values.items()), sort=sort, now=NOON)
+    return UserFilter(terms=tuple(Term(field, value) for field, value in values.items()), sort=sort)
 
 
 async def looked_at(crowd: AsyncEngine, sought: UserFilter) -> Counter[str]:
@@ -83,7 +81,8 @@ async def test_few_are_found_by_the_index_of_the_field(crowd: AsyncEngine, sort:
 async def test_many_are_found_along_the_order(
     crowd: AsyncEngine, monkeypatch: pytest.MonkeyPatch, sort: UserSort
 ) -> None:
-    monkeypatch.setattr("ubr.adapters.sql.accounts.SEARCH", Effort(few=50, ahead=300))
+    monkeypatch.setattr(user_search, "MAX_SORTED", 50)
+    monkeypatch.setattr(user_search, "MAX_SCANNED", 300)
     for sought in (which(sort, plan="paid"), which(sort, plan="free"), which(sort, plan="paid", late="yes")):
         rows = await looked_at(crowd, sought)
         assert rows["users"] <= 2 * 50 + 2 * (300 + 1) + 3 * LIMIT
@@ -116,7 +115,7 @@ async def test_in_sqlite_no_search_by_a_field_reads_all_users(tmp_path: Path) ->
         {"status": UserStatus.ACTIVE},
     )
     for sort, more in product(get_args(UserSort), many):
-        sought = UserFilter(terms=(Term("plan", "paid"), Term("team", "a")), sort=sort, now=NOON, **more)
+        sought = UserFilter(terms=(Term("plan", "paid"), Term("team", "a")), sort=sort, **more)
         with listening(engine) as asked:
             async with units(engine).read() as tx:
                 await tx.users.search(sought, None, LIMIT)

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -22,7 +22,19 @@ from sqlalchemy import ForeignKeyConstraint, UniqueConstraint, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 
-from tests.contracts.kit import MovableClock, email, new_session, new_token, new_user, page_of_users, put, race, seen
+from tests.contracts.kit import (
+    MovableClock,
+    email,
+    new_grant,
+    new_role,
+    new_session,
+    new_token,
+    new_user,
+    page_of_users,
+    put,
+    race,
+    seen,
+)
 from tests.support.plugin import NewDatabase, PrivatePostgres
 from tests.support.room import PRODUCTION_LIMITS, PROMPT
 from tests.support.servers import PostgresServer
@@ -185,12 +197,23 @@ async def test_every_query_of_a_peek_overrides_the_settings_of_the_installation(
             assert told == ["UTC", "4s"]
 
 
+async def test_a_peek_finds_users_by_a_grant_with_an_end_by_the_clock_of_the_database(postgres_url: str) -> None:
+    """Such a unit has no moment of its own: its statements ask PostgreSQL for the time."""
+    async with bench(postgres_url, own_clock=True) as it:
+        role = new_role("wanted")
+        held = new_user(grants=[new_grant(role, until=datetime(2999, 1, 1, tzinfo=UTC))])
+        await put(it.uow, role, held, new_user(grants=[new_grant(role, until=datetime(2001, 1, 1, tzinfo=UTC))]))
+        async with it.uow.peek() as peek:
+            found = await peek.users.search(UserFilter(role=role.name), None, 10)
+            assert [user.id for user in found.items] == [held.id]
+
+
 async def test_a_session_that_may_be_shared_keeps_no_setting(postgres_url: str) -> None:
     """Behind a pooler of transactions, the session is another client's next."""
     async with bench(f"{postgres_url}?prepared_statement_cache_size=0") as it:
         await put(it.uow, new_user())
         async with it.uow.peek() as peek:
-            assert len(await peek.users.page(UserFilter(), None, 10)) == 1
+            assert len((await peek.users.search(UserFilter(), None, 10)).items) == 1
         async with it.engine.connect() as connection:
             raw = (await connection.get_raw_connection()).driver_connection
             assert raw is not None
@@ -732,7 +755,7 @@ async def test_two_processes_that_write_to_one_file_lose_nothing(sqlite_url: str
 async def test_writers_of_one_process_wait_in_line_and_not_for_the_file(sqlite_url: str) -> None:
     async with bench(sqlite_url, ConnectionLimits(connections=3, acquire=30)) as it:
         assert await race(put(it.uow, new_user()) for _ in range(200)) == [None] * 200
-        assert len(await seen(it.uow, lambda tx: page_of_users(tx, UserFilter(now=tx.now), None, 500))) == 200
+        assert len(await seen(it.uow, lambda tx: page_of_users(tx, UserFilter(), None, 500))) == 200
 
 
 @pytest.mark.parametrize("content", [b"not a database" * 100, None], ids=["garbage", "directory"])
@@ -767,7 +790,7 @@ async def test_a_disk_that_is_full(sqlite_url: str) -> None:
 
         async with fails_in_time():
             await write_much()
-        assert await seen(it.uow, lambda tx: page_of_users(tx, UserFilter(now=tx.now), None, 500)) == [user]
+        assert await seen(it.uow, lambda tx: page_of_users(tx, UserFilter(), None, 500)) == [user]
         full = False
         await write_much()
 

@@ -20,8 +20,7 @@ from tests.contracts.kit import NOON, MovableClock, email, new_role
 from tests.support.plugin import Desk, NewDatabase
 from tests.support.servers import PostgresServer
 from tests.support.values import replace
-from ubr.adapters.sql import SqlUnitOfWork, make_engine
-from ubr.adapters.sql import user_search as user_pages
+from ubr.adapters.sql import SqlUnitOfWork, make_engine, user_search
 from ubr.adapters.sql.migrations import upgrade
 from ubr.adapters.sql.revocation import SqlChangeFeed
 from ubr.application.audit.recorder import Recorder
@@ -69,21 +68,21 @@ async def test_no_question_reads_a_whole_table_or_sorts_one(tmp_path: Path, monk
         await tx.users.get(user_id)
         await tx.users.by_email(email("somebody"))
         await tx.users.another_admin_stays(user_id)
-        await tx.users.page(UserFilter(sort="created_at", now=NOON), behind, 50)
-        await tx.users.page(UserFilter(sort="-created_at", now=NOON), behind, 50)
-        await tx.users.page(UserFilter(sort="email", now=NOON), After("a", uuid4()), 50)
-        await tx.users.page(UserFilter(sort="-email", now=NOON), After("a", uuid4()), 50)
-        await tx.users.page(UserFilter(status=UserStatus.ACTIVE, now=NOON), behind, 50)
-        await tx.users.page(UserFilter(status=UserStatus.ACTIVE, sort="email", now=NOON), After("a", uuid4()), 50)
+        await tx.users.search(UserFilter(sort="created_at"), behind, 50)
+        await tx.users.search(UserFilter(sort="-created_at"), behind, 50)
+        await tx.users.search(UserFilter(sort="email"), After("a", uuid4()), 50)
+        await tx.users.search(UserFilter(sort="-email"), After("a", uuid4()), 50)
+        await tx.users.search(UserFilter(status=UserStatus.ACTIVE), behind, 50)
+        await tx.users.search(UserFilter(status=UserStatus.ACTIVE, sort="email"), After("a", uuid4()), 50)
         await tx.roles.add(role := new_role("r"))
         await _names_of(tx, role)
-        for few in (user_pages.WALK.few, -1):  # as where there are few, and where there are many
-            monkeypatch.setattr("ubr.adapters.sql.accounts.WALK", replace(user_pages.WALK, few=few))
+        for few in (user_search.MAX_SORTED, -1):  # as where there are few, and where there are many
+            monkeypatch.setattr(user_search, "MAX_SORTED", few)
             for prefix, name in ((Prefix.parse("a"), None), (None, RoleName("r")), (Prefix.parse("a"), RoleName("r"))):
                 for status in (None, UserStatus.ACTIVE):
-                    which = UserFilter(prefix=prefix, role=name, status=status, now=NOON)
-                    await tx.users.page(which, behind, 50)
-                    await tx.users.page(replace(which, sort="-email"), After("a", uuid4()), 50)
+                    which = UserFilter(prefix=prefix, role=name, status=status)
+                    await tx.users.search(which, behind, 50)
+                    await tx.users.search(replace(which, sort="-email"), After("a", uuid4()), 50)
         await tx.users.forget_grants(NOON, 100)
         await tx.roles.page(behind, 50)
         await tx.roles.remove(new_role("r"))

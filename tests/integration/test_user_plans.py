@@ -14,13 +14,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.contracts.conftest import LIMITS
-from tests.contracts.kit import NOON
 from tests.integration.test_sql_plans import Question, listening, rows_looked_at, units
 from tests.support.plugin import Desk
 from tests.support.servers import PostgresServer
-from ubr.adapters.sql import make_engine
+from ubr.adapters.sql import make_engine, user_search
 from ubr.adapters.sql.migrations import upgrade
-from ubr.adapters.sql.user_search import WALK, Effort
 from ubr.application.ports.accounts import UserFilter, UserSort
 from ubr.application.ports.paging import After
 from ubr.application.ports.unit_of_work import Transaction
@@ -34,6 +32,7 @@ pytestmark = pytest.mark.anyio
 
 MOST = 100_000
 LIMIT = 51
+FEW, AHEAD = 1_000, 5_000
 
 # A third are `member…`, a sixteenth begins with each hexadecimal digit, and the newest 3 % are `zz…`. Everybody has
 # the role user, a fifth `often`, the newest 1.5 % `late`, and three `rare`. Five are disabled.
@@ -78,6 +77,17 @@ async def crowd(
     await asyncio.to_thread(postgres_server.drop_database, name)
 
 
+@pytest.fixture(autouse=True)
+def bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Smaller ones than those of production, so that a smaller crowd does."""
+    bound(monkeypatch, FEW, AHEAD)
+
+
+def bound(monkeypatch: pytest.MonkeyPatch, few: int, ahead: int) -> None:
+    monkeypatch.setattr(user_search, "MAX_SORTED", few)
+    monkeypatch.setattr(user_search, "MAX_SCANNED", ahead)
+
+
 def which(name: str, sort: UserSort) -> UserFilter:
     """A filter by its name: `prefix, role, status`, each perhaps `-`."""
     prefix, role, status = (None if part == "-" else part for part in name.split())
@@ -86,12 +96,11 @@ def which(name: str, sort: UserSort) -> UserFilter:
         role=None if role is None else RoleName(role),
         status=None if status is None else UserStatus(status),
         sort=sort,
-        now=NOON,
     )
 
 
 async def looked_at(crowd: AsyncEngine, name: str, sort: UserSort) -> int:
-    return (await rows_looked_at(crowd, lambda tx: tx.users.page(which(name, sort), None, LIMIT)))["users"]
+    return (await rows_looked_at(crowd, lambda tx: tx.users.search(which(name, sort), None, LIMIT)))["users"]
 
 
 @pytest.mark.parametrize("sort", get_args(UserSort))
@@ -107,7 +116,7 @@ async def test_many_are_found_along_the_order(crowd: AsyncEngine, sort: UserSort
     names = ["- - -", "- - active", "- user -", "- user active", "- often -"]
     names += ["a - -", "a user -", "a often active", *(["member - -", "member often active"] * ("email" not in sort))]
     found = {name: await looked_at(crowd, name, sort) for name in names}
-    assert {name: rows for name, rows in found.items() if rows > 2 * WALK.few + WALK.ahead + 3 * LIMIT} == {}
+    assert {name: rows for name, rows in found.items() if rows > 2 * FEW + AHEAD + 3 * LIMIT} == {}
 
 
 @pytest.mark.parametrize("sort", get_args(UserSort))
@@ -115,7 +124,7 @@ async def test_many_are_found_along_the_order(crowd: AsyncEngine, sort: UserSort
 async def test_a_search_looks_at_so_many_users_wherever_the_matches_are(
     crowd: AsyncEngine, monkeypatch: pytest.MonkeyPatch, name: str, sort: UserSort
 ) -> None:
-    monkeypatch.setattr("ubr.adapters.sql.accounts.SEARCH", Effort(few=50, ahead=300))
+    bound(monkeypatch, 50, 300)
     rows = await rows_looked_at(crowd, lambda tx: tx.users.search(which(name, sort), None, LIMIT))
     assert rows["users"] <= 2 * 50 + 2 * (300 + 1) + 3 * LIMIT
 
@@ -123,7 +132,7 @@ async def test_a_search_looks_at_so_many_users_wherever_the_matches_are(
 async def test_a_prefix_is_looked_up_in_both_indexes(crowd: AsyncEngine) -> None:
     with listening(crowd) as asked:
         async with units(crowd).read() as tx:
-            assert await tx.users.page(which("ab1 - -", "created_at"), None, LIMIT)
+            assert (await tx.users.search(which("ab1 - -", "created_at"), None, LIMIT)).items
     statement, parameters = asked[-1]
     async with crowd.connect() as connection:
         plan = "\n".join((await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)).scalars())
@@ -134,7 +143,7 @@ async def test_a_prefix_is_looked_up_in_both_indexes(crowd: AsyncEngine) -> None
 
 
 @pytest.mark.long
-async def test_in_no_case_is_more_looked_at_than_there_is(crowd: AsyncEngine) -> None:
+async def test_in_no_case_is_more_looked_at_than_the_bounds(crowd: AsyncEngine) -> None:
     """Nothing is asked of the time: it is for whoever runs this with `--log-cli-level=INFO`."""
     prefixes, roles = ["-", "ab1", "a", "member", "zz"], ["-", "user", "often", "late", "rare"]
     for sort in get_args(UserSort):
@@ -143,10 +152,10 @@ async def test_in_no_case_is_more_looked_at_than_there_is(crowd: AsyncEngine) ->
             rows = await looked_at(crowd, name, sort)
             began = time.perf_counter()
             async with units(crowd).read() as tx:
-                found = len(await tx.users.page(which(name, sort), None, LIMIT))
+                found = len((await tx.users.search(which(name, sort), None, LIMIT)).items)
             took = 1000 * (time.perf_counter() - began)
             LOGGER.info("%-24s %-11s %2d found, %6d rows, %5.1f ms", name, sort, found, rows, took)
-            assert rows <= 2 * WALK.few + 2 * WALK.ahead + MOST + LIMIT
+            assert rows <= 2 * FEW + 2 * (AHEAD + 1) + 3 * LIMIT
 
 
 # --- SQLite ----------------------------------------------------------------------------------------------------------
@@ -217,7 +226,7 @@ async def test_in_sqlite_few_are_found_without_the_others(
     found: list[int] = []
 
     async def ask(tx: Transaction, after: After[Any] | None) -> None:
-        found.append(len(await tx.users.page(sought, after, LIMIT)))
+        found.append(len((await tx.users.search(sought, after, LIMIT)).items))
 
     assert await work(file_of_many, lambda tx: ask(tx, None)) < WORK
     assert await work(file_of_many, lambda tx: ask(tx, halfway)) < WORK

@@ -300,7 +300,7 @@ class Rightful:
 
     async def look(self) -> Seen:
         async with self.ubr.create_role.unit_of_work.read() as tx:
-            users = {user.id: user for user in await page_of_users(tx, UserFilter(now=tx.now), None, 200)}
+            users = {user.id: user for user in await page_of_users(tx, UserFilter(), None, 200)}
             roles = {role.id: role for role in await tx.roles.page(None, 200)}
             sessions = {s.id: s for user_id in users for s in await tx.sessions.page(user_id, tx.now, None, 200)}
             queued = {mail.id: mail for mail in await tx.outbox.page(None, 500)}

@@ -41,33 +41,29 @@ class MemoryUsers:
         user_id = self._drafts.user_by_email.get(email.key)
         return None if user_id is None else await self.get(user_id)
 
-    async def page(
+    async def search(
         self, which: UserFilter, after: After[datetime] | After[str] | None, limit: int
-    ) -> list[UserSummary]:
+    ) -> Found[UserSummary, datetime | str]:
         role_id = None
         if which.role is not None:
             role_id = self._drafts.role_by_name.get(which.role)
             if role_id is None:
-                return []
-        by_email, now = which.sort.endswith("email"), which.now or self._now
+                return Found([])
+        by_email = which.sort.endswith("email")
         rows = (
             (user.email.key if by_email else user.created_at, user.id, user)
             for user in self._drafts.users
             if (which.prefix is None or which.prefix.begins(user.email, user.full_name))
             and (which.status is None or user.status is which.status)
-            and (role_id is None or role_id in user.roles_at(now))
+            and (role_id is None or role_id in user.roles_at(self._now))
             and (not which.terms or _terms(user).found_by.issuperset(which.terms))
         )
-        return [self._summary(user, now) for user in cut(rows, after, limit, newest=which.sort.startswith("-"))]
+        found = cut(rows, after, limit, newest=which.sort.startswith("-"))
+        return Found([self._summary(user) for user in found])
 
-    def _summary(self, user: User, now: datetime) -> UserSummary:
-        held = (self._drafts.roles.get(role_id) for role_id in user.roles_at(now))
+    def _summary(self, user: User) -> UserSummary:
+        held = (self._drafts.roles.get(role_id) for role_id in user.roles_at(self._now))
         return user.summary(sorted(str(role.name) for role in held if role is not None))
-
-    async def search(
-        self, which: UserFilter, after: After[datetime] | After[str] | None, limit: int
-    ) -> Found[UserSummary, datetime | str]:
-        return Found(await self.page(which, after, limit))
 
     async def add(self, user: User) -> None:
         self._claim(user)

@@ -8,7 +8,6 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
-import msgspec
 from sqlalchemy import (
     ColumnElement,
     Executable,
@@ -49,7 +48,7 @@ from ubr.adapters.sql.tables import (
     user_roles,
     users,
 )
-from ubr.adapters.sql.user_search import SEARCH, WALK, WITH_GRANTS, Effort, Listing, listing_of, role_id_of
+from ubr.adapters.sql.user_search import WITH_GRANTS, Listing, listing_of, role_id_of
 from ubr.application.ports.accounts import ReservedEmail, UserFilter
 from ubr.application.ports.paging import After, Found
 from ubr.domain.accounts.email import Email
@@ -203,39 +202,22 @@ class SqlUsers:
         found = await self._load(find.load, parameters)
         return found[0] if found else None
 
-    async def page(
-        self, which: UserFilter, after: After[datetime] | After[str] | None, limit: int
-    ) -> list[UserSummary]:
-        listed = await self._listing(which, after, limit, WALK)
-        if listed is None:
-            return []
-        listing, values = listed
-        found = await self._bounded(listing, values)
-        return found.items if found.reached is None else await self._summaries(listing.taken, values)
-
     async def search(
         self, which: UserFilter, after: After[datetime] | After[str] | None, limit: int
     ) -> Found[UserSummary, datetime | str]:
-        listed = await self._listing(which, after, limit, SEARCH)
-        return Found([]) if listed is None else await self._bounded(*listed)
-
-    async def _listing(
-        self, which: UserFilter, after: After[datetime] | After[str] | None, limit: int, effort: Effort
-    ) -> tuple[Listing, Parameters] | None:
-        """The statements for a page, and their parameters; None if the role does not exist."""
         role_id = None
         if which.role is not None and (role_id := await role_id_of(self._connection, which)) is None:
-            return None
-        moment = which if which.now is not None else msgspec.structs.replace(which, now=self._connection.moment)
-        return listing_of(moment, role_id, after, limit, effort)
+            return Found([])
+        listing, values = listing_of(which, role_id, after, limit)
+        return await self._bounded(listing, {**values, "now": self._connection.moment})
 
     async def _bounded(self, listing: Listing, values: Parameters) -> Found[UserSummary, datetime | str]:
-        if listing.anybody:
-            return Found(await self._summaries(listing.straight, values))
+        if listing.covered_by_order:
+            return Found(await self._summaries(listing.by_order, values))
         counts = [count for (count,) in await self._connection.rows(listing.counts, values)]
         if min(counts) < values["counted"]:
-            return Found(await self._summaries(listing.taken_by(counts.index(min(counts))), values))
-        found = await self._summaries(listing.walked, values)
+            return Found(await self._summaries(listing.by_filter(counts.index(min(counts))), values))
+        found = await self._summaries(listing.by_scan, values)
         if len(found) == values["limit"]:
             return Found(found)
         places = await self._connection.rows(listing.places, values)

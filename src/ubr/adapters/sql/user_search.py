@@ -8,6 +8,7 @@ moment ago, nor matches that are clustered at one end of the order.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, cached_property
@@ -42,22 +43,14 @@ from ubr.application.ports.paging import After
 from ubr.domain.accounts.search import behind
 from ubr.domain.ids import RoleId
 
+MAX_SORTED: Final = 20_000
+"""Maximum number of matches that are all fetched and sorted for a page."""
 
-class Effort(msgspec.Struct, frozen=True):
-    """Bounds on the work for a page. Up to `few` matches are all fetched and sorted; a scan of the order reads `ahead`
-    users.
-    """
+MAX_SCANNED: Final = 30_000
+"""Maximum number of users that a scan of the order reads for a page.
 
-    few: int
-    ahead: int
-
-
-WALK: Final = Effort(few=1_000, ahead=5_000)
-"""For lists that are read to their end, where every page is full: if neither is enough, all matches are sorted."""
-
-SEARCH: Final = Effort(few=20_000, ahead=30_000)
-"""For lists that people read, where a page may be shorter: some 50 ms at most. With less, a search whose matches are at
-the other end of the order would take more pages.
+Both bounds keep a page below some 50 ms. With less, a search whose matches are at the other end of the order would take
+more pages.
 """
 
 _REMOVED: Final = select(roles.c.id).where(roles.c.deleted_at.is_not(None))
@@ -93,7 +86,7 @@ class Listing:
     """The number of fields of the host that are searched."""
 
     @property
-    def anybody(self) -> bool:
+    def covered_by_order(self) -> bool:
         """True without a prefix, a role and a field: the indexes of the order then cover the whole filter."""
         return self.prefix is None and not self.role and not self.terms
 
@@ -108,11 +101,11 @@ class Listing:
     # --- the statements ----------------------------------------------------------------------------------------------
 
     @cached_property
-    def straight(self) -> Statement:
-        """The users, for a filter without a prefix and a role."""
+    def by_order(self) -> Statement:
+        """The users, from an index of the order, which covers the whole filter. Only for `covered_by_order`."""
         c = users.c
-        ids = select(c.id).where(self._everybody(c)).order_by(*self._ordered(c))
-        return self._listed(ids.limit(_integer("limit")))
+        ids = select(c.id).where(self._order_conditions(c)).order_by(*self._ordered(c))
+        return self._page_of(lambda _: ids.limit(_integer("limit")))
 
     @cached_property
     def counts(self) -> Statement:
@@ -128,33 +121,29 @@ class Listing:
             counts.append(_count(user_roles.c.user_id, user_roles.c.role_id == bindparam("role_id")))
         return Statement(union_all(*(select(count.label("count")) for count in counts)))
 
-    @cached_property
-    def taken(self) -> Statement:
-        """The users, selected from all matches."""
-        c = users.c
-        everyone = select(c.id, c.created_at, c.email_key).where(self._everybody(c), *self._conditions(c))
-        # Separate from the order: in one query, a plan might scan the order after all.
-        found = everyone.cte("found").prefix_with("MATERIALIZED").c
-        return self._listed(select(found.id).order_by(*self._ordered(found)).limit(_integer("limit")))
-
-    def taken_by(self, condition: int) -> Statement:
-        """The same users, by the condition of `counts` with the fewest matches."""
-        return self._taken_by[condition]
+    def by_filter(self, condition: int) -> Statement:
+        """The users, from all that match this one of the conditions of `counts`, found by its index and then sorted."""
+        return self._by_filter[condition]
 
     @cached_property
-    def _taken_by(self) -> list[Statement]:
-        return [self._beginning_with(at) for at in range(len(self._conditions(users.c)))]
+    def _by_filter(self) -> list[Statement]:
+        conditions = self.terms + (self.prefix is not None) + self.role
+        return [self._beginning_with(at) for at in range(conditions)]
 
     def _beginning_with(self, condition: int) -> Statement:
-        # Separate from the other conditions: SQLite has no statistics, and would read everyone with the status, or all
-        # users to look up their roles.
-        found = self._matching(condition).cte("found").prefix_with("MATERIALIZED").c
-        others = self._conditions(found)
-        del others[condition]
-        ids = select(found.id).where(self._everybody(found), *others).order_by(*self._ordered(found))
-        return self._listed(ids.limit(_integer("limit")))
+        def ids(dialect: str) -> Select[Any]:
+            # Separate from the order: in one query, a plan might scan the order after all. And from the other
+            # conditions: SQLite has no statistics, and would read everyone with the status, or all users to look up
+            # their roles.
+            found = self._matching(condition, dialect).cte("found").prefix_with("MATERIALIZED").c
+            others = self._filter_conditions(found, dialect)
+            del others[condition]
+            matches = select(found.id).where(self._order_conditions(found), *others)
+            return matches.order_by(*self._ordered(found)).limit(_integer("limit"))
 
-    def _matching(self, condition: int) -> Select[Any]:
+        return self._page_of(ids)
+
+    def _matching(self, condition: int, dialect: str) -> Select[Any]:
         """Everyone who matches one of the conditions, by its index."""
         c = users.c
         columns = select(c.id, c.created_at, c.email_key, c.full_name_key, c.status)
@@ -163,14 +152,18 @@ class Listing:
             return columns.join(user_field_values, holds)
         if self.prefix is not None and condition == self.terms:
             return columns.where(or_(*_begin(c, self.prefix)))
-        return columns.join(user_roles, and_(user_roles.c.user_id == c.id, _has_role()))
+        return columns.join(user_roles, and_(user_roles.c.user_id == c.id, _has_role(dialect)))
 
     @cached_property
-    def walked(self) -> Statement:
-        """The users, selected from the next ones in the order."""
+    def by_scan(self) -> Statement:
+        """The users, from a scan of the next `MAX_SCANNED` in the order. It may find fewer than `limit`."""
         ahead = self._ahead().limit(_integer("ahead")).subquery("ahead").c
-        ids = select(ahead.id).where(*self._conditions(ahead)).order_by(*self._ordered(ahead))
-        return self._listed(ids.limit(_integer("limit")))
+
+        def ids(dialect: str) -> Select[Any]:
+            found = select(ahead.id).where(*self._filter_conditions(ahead, dialect))
+            return found.order_by(*self._ordered(ahead)).limit(_integer("limit"))
+
+        return self._page_of(ids)
 
     @cached_property
     def places(self) -> Statement:
@@ -179,7 +172,7 @@ class Listing:
         last = self._ahead().with_only_columns(key, users.c.id).offset(_integer("ahead") - 1)
         return Statement(last.limit(2))
 
-    def _listed(self, ids: Select[Any]) -> Statement:
+    def _page_of(self, ids: Callable[[str], Select[Any]]) -> Statement:
         """These users in the order of the page.
 
         On PostgreSQL one row with all of them as JSON, which costs this process a third of what rows do. On SQLite a
@@ -189,14 +182,13 @@ class Listing:
         c, held = listed.c, user_roles.c
 
         def statement(dialect: str) -> Select[Any]:
-            now = moment(dialect, bindparam("now", type_=held.expires_at.type))
-            in_force = and_(held.user_id == c.id, or_(held.expires_at.is_(None), held.expires_at > now))
+            in_force = and_(held.user_id == c.id, _in_force(dialect))
             there = and_(roles.c.id == held.role_id, roles.c.deleted_at.is_(None))
             if dialect == "sqlite":
                 return (
                     select(*summary_columns(c), roles.c.name)
                     .select_from(listed.outerjoin(user_roles, in_force).outerjoin(roles, there))
-                    .where(c.id.in_(ids))
+                    .where(c.id.in_(ids(dialect)))
                     .order_by(*self._ordered(c))
                 )
             names = (
@@ -207,7 +199,7 @@ class Listing:
             users_of_page = summary_json(c, names.correlate(listed).scalar_subquery())
             page = _json_array(aggregate_order_by(users_of_page, *self._ordered(c)))
             # As text, because the driver would decode JSON by the standard library.
-            return select(cast(page, Text)).where(c.id.in_(ids))
+            return select(cast(page, Text)).where(c.id.in_(ids(dialect)))
 
         return Statement(statement)
 
@@ -219,7 +211,7 @@ class Listing:
         order = [columns.email_key] if self.by_email else [columns.created_at, columns.id]
         return [column.desc() if self.down else column.asc() for column in order]
 
-    def _everybody(self, columns: Any) -> ColumnElement[bool]:
+    def _order_conditions(self, columns: Any) -> ColumnElement[bool]:
         """The conditions that the indexes of the order cover: the status, and the place after the previous page."""
         conditions: list[ColumnElement[bool]] = []
         if self.status:
@@ -231,7 +223,7 @@ class Listing:
             conditions.append(here < there if self.down else here > there)
         return and_(True, *conditions)
 
-    def _conditions(self, columns: Any) -> list[ColumnElement[bool]]:
+    def _filter_conditions(self, columns: Any, dialect: str) -> list[ColumnElement[bool]]:
         """The other conditions: the fields, the prefix and the role, in the order of `counts`."""
         conditions: list[ColumnElement[bool]] = []
         for at in range(self.terms):
@@ -242,17 +234,17 @@ class Listing:
         if self.prefix is not None:
             conditions.append(or_(*_begin(columns, self.prefix)))
         if self.role:
-            conditions.append(exists().where(user_roles.c.user_id == columns.id, _has_role()))
+            conditions.append(exists().where(user_roles.c.user_id == columns.id, _has_role(dialect)))
         return conditions
 
     def _ahead(self) -> Select[Any]:
         c = users.c
         columns = select(c.id, c.created_at, c.email_key, c.full_name_key)
-        return columns.where(self._everybody(c)).order_by(*self._ordered(c))
+        return columns.where(self._order_conditions(c)).order_by(*self._ordered(c))
 
 
 @cache
-def _listing(sort: str, prefix: _Ends | None, *, status: bool, after: bool, role: bool, terms: int) -> Listing:
+def _form(sort: str, prefix: _Ends | None, *, status: bool, after: bool, role: bool, terms: int) -> Listing:
     return Listing(sort=sort, status=status, after=after, prefix=prefix, role=role, terms=terms)
 
 
@@ -261,15 +253,13 @@ def listing_of(
     role_id: RoleId | None,
     after: After[datetime] | After[str] | None,
     limit: int,
-    effort: Effort,
 ) -> tuple[Listing, dict[str, Any]]:
-    """The statements for a page, and their parameters. `role_id` is the id of the role in `which`."""
+    """The statements for a page, and their parameters except `now`. `role_id` is the id of the role in `which`."""
     prefix = which.prefix
     values: dict[str, Any] = {
         "limit": limit,
-        "ahead": effort.ahead,
-        "counted": effort.few + 1,
-        "now": which.now,
+        "ahead": MAX_SCANNED,
+        "counted": MAX_SORTED + 1,
         "role_id": role_id,
     }
     if which.status is not None:
@@ -282,7 +272,7 @@ def listing_of(
     if prefix is not None:
         values |= _values("email", prefix.email) | _values("name", prefix.name)
         ends = _Ends(email=values["email_to"] is not None, name=values["name_to"] is not None)
-    form = _listing(
+    form = _form(
         which.sort,
         ends,
         status=which.status is not None,
@@ -321,9 +311,14 @@ def _has_term(at: int, columns: Any = user_field_values.c) -> ColumnElement[bool
     return and_(columns.field == field, columns.value == value)
 
 
-def _has_role() -> ColumnElement[bool]:
-    c = user_roles.c
-    return and_(c.role_id == bindparam("role_id"), or_(c.expires_at.is_(None), c.expires_at > bindparam("now")))
+def _has_role(dialect: str) -> ColumnElement[bool]:
+    return and_(user_roles.c.role_id == bindparam("role_id"), _in_force(dialect))
+
+
+def _in_force(dialect: str) -> ColumnElement[bool]:
+    """True for a grant that is in force at the moment of the unit, or of the query if the unit has none."""
+    expires_at = user_roles.c.expires_at
+    return or_(expires_at.is_(None), expires_at > moment(dialect, bindparam("now", type_=expires_at.type)))
 
 
 def _count(column: ColumnElement[Any], condition: ColumnElement[bool]) -> ColumnElement[int]:

@@ -31,7 +31,7 @@ UserSort: TypeAlias = Literal["created_at", "-created_at", "email", "-email"]
 
 
 class UserFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Selects and orders users. `role` counts grants that are in force at `now`; None is the time of the query.
+    """Selects and orders users. `role` counts grants that are in force now.
 
     A user is found by all of `terms`, at most `MAX_TERMS`.
     """
@@ -40,7 +40,6 @@ class UserFilter(msgspec.Struct, frozen=True, kw_only=True):
     role: RoleName | None = None
     status: UserStatus | None = None
     sort: UserSort = "created_at"
-    now: datetime | None = None
     terms: tuple[Term, ...] = ()
 
 
@@ -64,20 +63,14 @@ class Users(Protocol):
         """The user whose e-mail has this key; None if there is none."""
         ...
 
-    async def page(
-        self, which: UserFilter, after: After[datetime] | After[str] | None, limit: int
-    ) -> list[UserSummary]:
-        """At most `limit` users after `after`, in the requested order, never locked.
-
-        E-mails are ordered by their key. With a prefix or a role, this takes several queries, which have to see the
-        same users.
-        """
-        ...
-
     async def search(
         self, which: UserFilter, after: After[datetime] | After[str] | None, limit: int
     ) -> Found[UserSummary, datetime | str]:
-        """Like `page`, for a list that a person reads: it reads a bounded number of rows, so it may find fewer."""
+        """At most `limit` users after `after`, in the requested order, never locked.
+
+        E-mails are ordered by their key. With a prefix, a role or terms, this takes several queries, which have to see
+        the same users. It reads a bounded number of rows, so it may find fewer users than there are.
+        """
         ...
 
     async def add(self, user: User) -> None:
