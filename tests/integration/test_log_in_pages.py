@@ -176,6 +176,20 @@ async def test_no_entry_is_in_two_pages_of_a_search_that_stops_early(
     assert len(found) == 1
 
 
+async def test_an_action_is_not_searched_for_at_a_level_that_it_never_has(
+    each_environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search would stop early among so many entries, and leave a cursor."""
+    monkeypatch.setattr(log_entries, "AHEAD", 4)
+    ubr = each_environment.application
+    for number in range(6):
+        await ubr.create_role(CreateRoleCommand(name=f"role-{number}"), actor=SYSTEM)
+    page = await ubr.list_logs(ListLogsCommand(action="role.created", level="warning"), actor=SYSTEM)
+    assert (page.items, page.next_cursor) == ([], None)
+    page = await ubr.list_logs(ListLogsCommand(action="role.created", level="info", limit=6), actor=SYSTEM)
+    assert len(page.items) == 6, "without the level, which is the action's, an index has them"
+
+
 async def registered(ubr: Application) -> UUID:
     with calling_from(Origin(ip="192.0.2.1")):
         command = RegisterUserCommand(email="ada@example.org", password=PASSWORD)

@@ -114,6 +114,25 @@ async def test_a_change_counts_for_its_holders_at_once(world: World) -> None:
     await world.ubr.get_user(command, actor=member.actor)
 
 
+async def test_another_description_concerns_no_token(world: World) -> None:
+    """A record in the feed would make every verifier refuse the tokens of all holders."""
+    role = await world.role("users:read")
+    await world.user(role=role.name)
+    cache = world.ubr.authenticate.authorize.session_cache
+
+    async def told(changes: RoleChanges) -> int:
+        before = cache.position
+        await update(world, role.id, changes)
+        await cache.poll_feed()
+        assert before is not None
+        assert cache.position is not None
+        return cache.position.number - before.number
+
+    assert await told(RoleChanges(description="One")) == 0
+    assert await told(RoleChanges(description="Another")) == 0
+    assert await told(RoleChanges(permissions=[])) == 1
+
+
 async def test_an_absent_field_stays_and_null_clears_the_description(world: World) -> None:
     role = await world.ubr.create_role(
         CreateRoleCommand(name="editor", description="Edits", permissions=["users:read"]), actor=SYSTEM
