@@ -96,7 +96,7 @@ test-fuzz: $(VENV)/.dev ## Send 20,000 requests made from the OpenAPI document (
 .PHONY: test-faces
 test-faces: export FACES_CALLS ?= 50000
 test-faces: $(VENV)/.dev ## Compare 100,000 random calls over each store and face (FACES_CALLS=… for another number)
-	@$(PYTEST) -o faulthandler_timeout=0 tests/integration/test_one_behaviour.py $(PYTEST_ARGS)
+	@$(PYTEST) -m "not long" -o faulthandler_timeout=0 tests/integration/test_one_behaviour.py $(PYTEST_ARGS)
 
 .PHONY: test-host
 test-host: export HOST_ACTS ?= 10000
