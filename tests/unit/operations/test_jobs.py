@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Hashable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -14,13 +14,15 @@ from tests.support.feeds import PassedOn
 from tests.support.people import World
 from tests.support.values import replace
 from ubr.adapters.memory import MemoryChangeFeed, MemoryStore
+from ubr.adapters.memory.sessions import MemorySessions
 from ubr.application.kernel.periodic import TOLERATED, Watched, repeat
 from ubr.application.ports.revocation import WorkerId
+from ubr.application.ports.sessions import ForgottenSessions
 from ubr.application.revocation.worker_reaper import WorkerReaper
 from ubr.bootstrap import open_environment
 from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import StoreUnavailable
-from ubr.domain.ids import TokenDigest, UserId
+from ubr.domain.ids import SessionId, TokenDigest, UserId
 from ubr.domain.sessions.session import RefreshToken
 from ubr.settings import Settings
 from ubr.testing import MovableClock
@@ -198,3 +200,33 @@ async def test_the_janitor_deletes_sessions_with_any_number_of_tokens() -> None:
         assert await environment.janitor() == 1
         async with uow.read() as tx:
             assert [token for token in tokens if await tx.refresh_tokens.get(token.digest) is not None] == []
+
+
+async def test_each_batch_of_expired_sessions_begins_where_the_one_before_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From the beginning, a database would walk over all that the earlier batches have deleted."""
+    begun: list[datetime | None] = []
+    forget = MemorySessions.forget
+
+    async def noted(
+        it: MemorySessions, expired_before: datetime, limit: int, *, reached: datetime | None = None
+    ) -> ForgottenSessions:
+        begun.append(reached)
+        return await forget(it, expired_before, limit, reached=reached)
+
+    monkeypatch.setattr(MemorySessions, "forget", noted)
+    clock = MovableClock()
+    async with open_environment(Settings.memory(**TINY_HASHING), clock=clock) as environment:
+        world, uow = World(environment.application, clock), environment.janitor.unit_of_work
+        member = await world.user()
+        async with uow.begin(SYSTEM) as tx:
+            session = await tx.sessions.get(member.actor.session_id)
+            assert session is not None
+            ends = [session.expires_at + timedelta(seconds=number) for number in range(1, 250)]
+            for end in ends:
+                await tx.sessions.add(replace(session, id=SessionId(uuid4()), expires_at=end))
+            await tx.commit()
+        clock.move(days=200)
+        assert await environment.janitor() == 250
+    assert begun == [None, ends[98], ends[198]]
