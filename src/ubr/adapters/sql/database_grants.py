@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
 from sqlalchemy import ARRAY, Connection, Text, bindparam, cast, column, func, literal, select, text
 from sqlalchemy.dialects.postgresql import OID
 
-from ubr.adapters.sql.tables import metadata
+from ubr.adapters.sql.tables import TABLE_NAMES, VERSION_TABLE
 
 _READ: Final = "SELECT"
 _ADD: Final = "SELECT, INSERT"
@@ -25,7 +26,7 @@ _LESS: Final = {
     "log_keys": "SELECT, INSERT, UPDATE",
     "signing_keys": "SELECT, INSERT, UPDATE",
     "feed_head": "SELECT, UPDATE",
-    "alembic_version": _READ,
+    VERSION_TABLE: _READ,
 }
 """Tables with fewer privileges. Above all, the role cannot change or delete entries of the log."""
 
@@ -64,7 +65,7 @@ def grants(connection: Connection, role: str) -> list[str]:
         f"GRANT USAGE ON SCHEMA {schema} TO {name}",
         f"REVOKE ALL ON FUNCTION {schema}.prune_logs(bigint) FROM {name}",
     ]
-    for table in [*metadata.tables, "alembic_version"]:
+    for table in TABLE_NAMES:
         statements.append(f"REVOKE ALL ON {schema}.{table} FROM {name}")
         statements.append(f"GRANT {_LESS.get(table, _ALL)} ON {schema}.{table} TO {name}")
     return statements
@@ -82,20 +83,29 @@ def authenticated_by_iam(connection: Connection, role: str) -> list[str]:
     return statements
 
 
-def privileges(connection: Connection) -> tuple[list[str], list[str], bool]:
-    """The privileges that the current role lacks and those by which it can change the audit log, as `UPDATE on logs`,
-    and True if it may change no table.
+class Privileges(msgspec.Struct, frozen=True, kw_only=True):
+    """The privileges of the current role, each as `UPDATE on logs`."""
 
-    The tables have to exist.
-    """
-    lacking, excess = [], []
+    lacking: tuple[str, ...]
+    """Those that the service needs and the role does not have."""
+    on_the_log: tuple[str, ...]
+    """Those by which the role can change the audit log."""
+    only_reads: bool
+    """True if the role may change no table."""
+
+
+def privileges(connection: Connection) -> Privileges:
+    """The privileges of the current role. The tables have to exist."""
+    lacking: list[str] = []
+    on_the_log: list[str] = []
     held = {
         table: {privilege for privilege, has in zip(_PRIVILEGES, has, strict=True) if has}
-        for table, *has in connection.execute(_HELD, {"tables": [*metadata.tables, "alembic_version"]})
+        for table, *has in connection.execute(_HELD, {"tables": list(TABLE_NAMES)})
     }
     for table, privileges_held in held.items():
         needed = _LESS.get(table, _ALL)
         lacking += [f"{each} on {table}" for each in needed.split(", ") if each not in privileges_held]
         if needed == _ADD:
-            excess += [f"{each} on {table}" for each in _CHANGES if each in privileges_held]
-    return lacking, excess, not any(each - {_READ} for each in held.values())
+            on_the_log += [f"{each} on {table}" for each in _CHANGES if each in privileges_held]
+    only_reads = not any(each - {_READ} for each in held.values())
+    return Privileges(lacking=tuple(lacking), on_the_log=tuple(on_the_log), only_reads=only_reads)

@@ -91,9 +91,13 @@ async def examine_rights(url: str, schema: str | None) -> RightsFacts:
 
 
 def _rights(connection: Connection) -> RightsFacts:
-    lacking, on_the_log, only_reads = privileges(connection)
-    owner = bool(connection.execute(_OWNED).scalar_one())
-    return RightsFacts(owner=owner, lacking=tuple(lacking), on_the_log=tuple(on_the_log), only_reads=only_reads)
+    held = privileges(connection)
+    return RightsFacts(
+        owner=bool(connection.execute(_OWNED).scalar_one()),
+        lacking=held.lacking,
+        on_the_log=held.on_the_log,
+        only_reads=held.only_reads,
+    )
 
 
 def write_ahead(path: Path) -> bool:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ubr.adapters.sql import causes
-from ubr.adapters.sql.tables import metadata
+from ubr.adapters.sql.tables import TABLE_NAMES, metadata
 from ubr.domain.errors import (
     EmailTaken,
     LogDamaged,
@@ -242,7 +242,7 @@ def _of_state(state: str, message: str, *, lost: bool) -> UbrError | None:
     if state in _LOST_STATEMENTS:
         return SqlUnavailable(reason, _LOST)
     if reason == MISSING_PRIVILEGE:
-        return SqlUnavailable(reason, causes.of_denial(message, [*metadata.tables, "alembic_version"]))
+        return SqlUnavailable(reason, causes.of_denial(message, TABLE_NAMES))
     if state[:2] in _UNAVAILABLE_CLASSES or state in _UNAVAILABLE_STATES or lost:
         return SqlUnavailable(reason, causes.of_state(state, message))
     return None

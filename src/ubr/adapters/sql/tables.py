@@ -503,3 +503,9 @@ counters: Final = Table(
     Column("full_at", BigInteger, nullable=False),
     Index(None, "full_at"),
 )
+
+VERSION_TABLE: Final = "alembic_version"
+"""The table of Alembic, which holds the version of the schema."""
+
+TABLE_NAMES: Final = (*metadata.tables, VERSION_TABLE)
+"""Every table of ubr in a database."""

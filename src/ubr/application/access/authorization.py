@@ -51,10 +51,14 @@ class Authority(msgspec.Struct, frozen=True):
 
     @property
     def user(self) -> User:
-        """The acting user. Errors: `Forbidden` for the service itself."""
+        """The acting user. Errors: those of `require_user`."""
+        return self.require_user().user
+
+    def require_user(self) -> Principal:
+        """The acting user with their session and roles. Errors: `Forbidden` for the service itself."""
         if self.principal is None:
             raise Forbidden("Only users may do this")
-        return self.principal.user
+        return self.principal
 
     def forbid_outliving(self, given: Permissions, until: datetime | None, now: datetime) -> None:
         """No permission outlives that of its grantor: otherwise a grant with an end could create one without.

@@ -36,6 +36,7 @@ class GetMe(msgspec.Struct, frozen=True):
     @denials_recorded
     async def __call__(self, *, actor: Actor) -> MeResult:
         who = await self.authorize(actor)
-        user, roles = who.user, () if who.principal is None else who.principal.roles
+        me = who.require_user()
         view = self.user_fields.seen_by(reading(who))
-        return user_result(MeResult, user, roles, self.clock(), view, permissions=who.permissions.names_to_show())
+        shown = who.permissions.names_to_show()
+        return user_result(MeResult, me.user, me.roles, self.clock(), view, permissions=shown)

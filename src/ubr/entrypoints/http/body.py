@@ -107,7 +107,9 @@ async def _gathered(receive: Receive) -> bytes:
 
 # An unterminated string is one match too: a search for its end from each of its quotes would take too long.
 _BRACKETS: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
-_CONTROLS: Final = re.compile(r"[\x00-\x1f]")
+CONTROLS: Final = re.compile(r"[\x00-\x1f]")
+"""The control characters that no text may contain, in a body or a query."""
+
 _SURROGATES: Final = re.compile(r"[\ud800-\udfff]")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _MAX_NUMBER_LENGTH: Final = 32
@@ -185,24 +187,27 @@ def _flaws(value: object, pointer: str) -> Iterator[InputError]:
         yield from _text_flaws(value, pointer)
     elif isinstance(value, dict):
         if isinstance(value, _Twice):
-            yield InputError(_below(pointer, value.name), "occurs twice in its object")
+            yield InputError(below(pointer, value.name), "occurs twice in its object")
         for name, member in value.items():
             yield from _text_flaws(name, pointer)
-            yield from _flaws(member, _below(pointer, name))
+            yield from _flaws(member, below(pointer, name))
     elif isinstance(value, list):
         for at, member in enumerate(value):
             yield from _flaws(member, f"{pointer}/{at}")
 
 
 def _text_flaws(text: str, pointer: str) -> Iterator[InputError]:
-    if found := _CONTROLS.search(text):
+    if found := CONTROLS.search(text):
         yield InputError(pointer, f"contains the control character U+{ord(found[0]):04X}")
     elif _SURROGATES.search(text):
         yield InputError(pointer, "contains half of a surrogate pair")
 
 
-def _below(pointer: str, name: str) -> str:
-    """The pointer to a member. An unusual name is not quoted: the pointer is then the object's."""
+def below(pointer: str, name: str) -> str:
+    """The pointer to a member, or to a parameter of a query.
+
+    An unusual name is not quoted: the pointer is then that of the object, or of the whole query.
+    """
     return f"{pointer}/{name}" if _NAME.fullmatch(name) else pointer
 
 
@@ -250,7 +255,7 @@ def _translated(message: str) -> InputError:
         message, pointer = place[1], re.sub(r"[.\[]", "/", place[2]).replace("]", "")
     if field := _FIELD.fullmatch(message):
         missing = field[1].startswith("missing")
-        return InputError(_below(pointer, field[2]), "is required" if missing else "is not a known field")
+        return InputError(below(pointer, field[2]), "is required" if missing else "is not a known field")
     if types := _TYPES.fullmatch(message):
         return InputError(pointer, f"must be {_named(types[1])}, not {_named(types[2])}")
     return InputError(

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from ubr.application.kernel.command import Command
 from ubr.domain.errors import InputError, Invalid
-from ubr.entrypoints.http.body import build
+from ubr.entrypoints.http.body import CONTROLS, below, build
 
 C = TypeVar("C", bound=Command)
 
@@ -23,8 +23,6 @@ FIELD: Final = f"{_FIELDS}."
 
 _NOBODY: Final = UUID(int=0)
 _ESCAPES: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_CONTROLS: Final = re.compile(r"[\x00-\x1f]")
-_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _WHOLE: Final = re.compile(r"-?[0-9]{1,19}")
 
 
@@ -41,10 +39,10 @@ def pairs(raw: bytes) -> dict[str, str]:
             name, value = unquote_plus(key, errors="strict"), unquote_plus(rest, errors="strict")
         except UnicodeDecodeError:
             raise Invalid("The query is not UTF-8") from None
-        pointer = _pointer(name)
+        pointer = below("", name)
         if name in found:
             raise Invalid.at(pointer, "occurs twice in the query")
-        if _CONTROLS.search(value):
+        if CONTROLS.search(value):
             raise Invalid.at(pointer, "contains a control character")
         found[name] = value
     return found
@@ -59,7 +57,7 @@ def decode(raw: bytes, command: type[C]) -> C:
             fields[name.removeprefix(FIELD)] = value
             continue
         if name not in command.__struct_fields__ or name == _FIELDS:
-            raise Invalid(None, InputError(_pointer(name), "is not a known parameter"))
+            raise Invalid(None, InputError(below("", name), "is not a known parameter"))
         values[name] = value
     if fields:
         values[_FIELDS] = fields
@@ -92,7 +90,3 @@ def _whole(name: str, text: str) -> int:
     if not _WHOLE.fullmatch(text):
         raise Invalid.at(f"/{name}", "must be a whole number")
     return int(text)
-
-
-def _pointer(name: str) -> str:
-    return f"/{name}" if _NAME.fullmatch(name) else ""

@@ -9,9 +9,8 @@ from sqlalchemy import Connection, Select, Text, TextClause, column, func, inspe
 from sqlalchemy.exc import DBAPIError
 
 from ubr.adapters.sql.errors import MISSING_PRIVILEGE, SqlUnavailable
-from ubr.adapters.sql.tables import metadata
+from ubr.adapters.sql.tables import VERSION_TABLE, metadata
 
-VERSION_TABLE: Final = "alembic_version"
 _NEW: Final = "ubr"
 _OURS: Final = {"users", "roles", "user_roles", "sessions", "refresh_tokens", VERSION_TABLE}
 """Tables that every revision has. Another application may have some of these names, but hardly all of them."""
