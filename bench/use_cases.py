@@ -71,7 +71,7 @@ async def acts(ubr: Application) -> dict[str, Act]:
 
     async def log_out() -> None:
         opened = await ubr.log_in(LogInCommand(email="user3@example.org", password=PASSWORD))
-        await ubr.log_out(actor=await ubr.authenticate.bearer(opened.access_token))
+        await ubr.log_out(actor=await ubr.authenticate.even_if_ended(opened.access_token))
 
     async def refresh() -> None:
         newest.append((await ubr.refresh_session(RefreshSessionCommand(refresh_token=newest.pop()))).refresh_token)

@@ -192,18 +192,18 @@ USE_CASE_EDITS = {
             ),
         ),
         (
-            "        await request.ubr.delete_user(command, actor=request.actor)\n",
+            "        await call.ubr.delete_user(command, actor=call.actor)\n",
             (
                 "\n"
                 "    @get(\n"
-                '        "/{user_id:str}/sessions/count",\n'
+                '        "/{user_id}/sessions/count",\n'
                 "        operation(\n"
                 '            CountSessions, "users", summary="Count sessions", answer=SessionCountResult\n'
                 "        ),\n"
                 "    )\n"
-                "    async def count_sessions(self, request: Call) -> Response:\n"
-                '        command = CountSessionsCommand(user_id=request.id("user_id"))\n'
-                "        return ok(await request.ubr.count_sessions(command, actor=request.actor))\n"
+                "    async def count_sessions(self, call: Call) -> Response:\n"
+                '        command = CountSessionsCommand(user_id=call.id("user_id"))\n'
+                "        return ok(await call.ubr.count_sessions(command, actor=call.actor))\n"
             ),
         ),
     ],

@@ -339,7 +339,7 @@ class InLibrary:
     async def _actor(self, step: Step) -> Actor:
         if step.cookie is not None:
             by_cookie = self.ubr.authenticate_cookie
-            return await (by_cookie.holder if step.route.ending else by_cookie)(str(step.cookie))
+            return await (by_cookie.even_if_ended if step.route.ending else by_cookie)(str(step.cookie))
         return await self.ubr.authenticate(_token(step))
 
 
@@ -366,7 +366,7 @@ class Blocking:
     def _actor(self, step: Step) -> Actor:
         if step.cookie is not None:
             by_cookie = self.ubr.application.authenticate_cookie
-            return self.ubr.run(lambda: (by_cookie.holder if step.route.ending else by_cookie)(str(step.cookie)))
+            return self.ubr.run(lambda: (by_cookie.even_if_ended if step.route.ending else by_cookie)(str(step.cookie)))
         return self.ubr.authenticate(_token(step))
 
 

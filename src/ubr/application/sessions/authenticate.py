@@ -36,7 +36,7 @@ class Authenticate(msgspec.Struct, frozen=True):
             self.access_tokens.verify(token, self.clock())
         return actor
 
-    async def bearer(self, token: str, /) -> Actor:
+    async def even_if_ended(self, token: str, /) -> Actor:
         """The actor of a token whose session may have ended.
 
         For calls that end the session. They check the session themselves, and return only after the end has propagated

@@ -31,7 +31,7 @@ class AuthenticateCookie(msgspec.Struct, frozen=True):
         await self.renewal(principal)
         return presented.actor
 
-    async def holder(self, cookie: str, /) -> Actor:
+    async def even_if_ended(self, cookie: str, /) -> Actor:
         """The actor of a cookie whose session may have ended.
 
         For calls that end the session. They check the session themselves, and return only after the end has propagated

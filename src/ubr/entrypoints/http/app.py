@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from litestar import Litestar, Request
 from litestar.datastructures import State
-from litestar.response import Response
 
 from ubr.application.app import Application
 from ubr.domain.errors import UbrError
@@ -68,7 +67,7 @@ def create_app(ubr: Application, *, options: HttpOptions | None = None, routes: 
             selection=selection,
             error_page=error_page,
         ),
-        exception_handlers={Exception: _not_found},
+        exception_handlers={Exception: _raise_known},
         state=State(state),
         openapi_config=None,
         logging_config=None,
@@ -81,8 +80,8 @@ def reached_by_tls(public_url: str | None) -> bool:
     return public_url is None or public_url.startswith("https://")
 
 
-def _not_found(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    """Litestar's handler for its own errors, before a route is found. The edge answers them."""
+def _raise_known(request: Request[Any, Any, Any], error: Exception) -> NoReturn:
+    """Litestar's handler for its own errors, before a route is found. It raises them for the edge, which answers."""
     if isinstance(error, ClientGone | UbrError):
         raise error
     raise known_error(error, facts_of(request.scope)) from error

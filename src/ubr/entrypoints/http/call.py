@@ -233,31 +233,32 @@ class Call:
         This reads the body `within` so many seconds. The controller decodes it later, so that an unauthenticated
         client learns nothing about a route's fields.
         """
-        wanted = self._operation
+        operation = self._operation
         self._raw = await body.read(
             self.fields,
             self._receive,
             within=within,
-            wanted=wanted.body is not None or wanted.form,
-            optional=wanted.body_optional,
+            wanted=operation.body is not None or operation.form,
+            optional=operation.body_optional,
             patch=self.method == "PATCH",
-            form=wanted.form,
+            form=operation.form,
         )
-        if wanted.for_browsers:
+        if operation.for_browsers:
             self._browsers.check_origin(self.method, self.fields)
-        if not wanted.public:
-            cookie = None if wanted.for_programs else self.cookie
+        if not operation.public:
+            cookie = None if operation.for_programs else self.cookie
             if cookie is not None:
                 self._browsers.check_origin(self.method, self.fields)
                 by_cookie = self.ubr.authenticate_cookie
-                self._actor = await (by_cookie.holder if wanted.ending else by_cookie)(cookie)
+                self._actor = await (by_cookie.even_if_ended if operation.ending else by_cookie)(cookie)
             else:
                 token = bearer_token(self.fields)
                 authenticate = self.ubr.authenticate
-                self._actor = await (authenticate.bearer if wanted.ending else authenticate)(token)
+                self._actor = await (authenticate.even_if_ended if operation.ending else authenticate)(token)
             self._facts.actor = self._actor
-        if wanted.tagged and self.method == "GET":
+        if operation.tagged and self.method == "GET":
             # This only validates the field. The comparison follows when the revision is known.
             conditional.none_match(self.fields, "")
-        if wanted.strict and wanted.query is None and self.scope["query_string"]:
+        if operation.strict and operation.query is None and self.scope["query_string"]:
+            # Such an empty command has no fields, so this rejects every parameter.
             query.decode(self.scope["query_string"], Command)

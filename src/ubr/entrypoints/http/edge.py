@@ -36,7 +36,7 @@ from ubr.entrypoints.http.problems.errors import (
     MalformedBody,
     UriTooLong,
 )
-from ubr.entrypoints.http.problems.faults import failed
+from ubr.entrypoints.http.problems.faults import log_fault
 from ubr.entrypoints.http.problems.rendering import problem_response
 from ubr.entrypoints.http.rate_limit_fields import rate_limit_fields
 from ubr.entrypoints.http.request_facts import Facts, with_facts
@@ -190,6 +190,7 @@ class _Exchange:
         "_excess",
         "_facts",
         "_fields",
+        "_gave_up",
         "_head",
         "_origin",
         "_path",
@@ -220,6 +221,7 @@ class _Exchange:
         self._rate_limits: dict[str, RateLimitStatus] = {}
         self._broken = False
         self._deadline = 0.0
+        self._gave_up = False  # the client did not read its response in time
         self._excess: UbrError | None = None
         client = scope.get("client")
         # Granian passes the port as text.
@@ -258,12 +260,12 @@ class _Exchange:
         except UbrError as error:  # there is no route
             await self._refuse(error)
         except Exception as error:
-            if self._deadline < 0:  # the connection ends, and an error in the log for each would help an attacker
+            if self._gave_up:  # the connection ends, and an error in the log for each would help an attacker
                 self._status = HUNG_UP
                 return
             if self._status:  # the response has begun: only the server can still abort it
                 raise
-            self._facts.cause = failed(error, self._facts)
+            self._facts.cause = log_fault(error, self._facts)
             await self._refuse(InternalError())
 
     def _malformed(self) -> UbrError | None:
@@ -291,6 +293,7 @@ class _Exchange:
             await (await page(cast("HTTPScope", scope), error)).send(self.send)
 
     async def receive(self) -> HTTPReceiveMessage:
+        """The `receive` that `body.read` calls. Notes whether the client still sends a body."""
         message = cast("HTTPReceiveMessage", await self._receive())
         self._withheld = False
         self._unread = message["type"] == "http.request" and message.get("more_body", False)
@@ -311,6 +314,7 @@ class _Exchange:
                         taken += len(message.get("body", b""))
 
     async def send(self, message: Message) -> None:
+        """The `send` that `Response.send` calls. Completes the headers, and bounds the time of a long body."""
         if message["type"] == "http.response.start":
             self._status = int(message["status"])
             # After a 408, the client gets no second wait. Reading a withheld body would ask the client for it.
@@ -333,7 +337,7 @@ class _Exchange:
 
     async def _send_in_parts(self, body: bytes, *, more_body: bool) -> None:
         """Send a long body. Sending a part waits while the client does not read those before it."""
-        if self._deadline < 0:
+        if self._gave_up:
             raise _Unread
         self._deadline = self._deadline or asyncio.get_running_loop().time() + self._edge.unread_seconds
         try:
@@ -343,7 +347,7 @@ class _Exchange:
                     more = more_body or end < len(body)
                     await self._send({"type": "http.response.body", "body": body[start:end], "more_body": more})
         except TimeoutError:
-            self._deadline = -1.0
+            self._gave_up = True
             # The server drops the rest, and waits without a limit for the client to read what it has in its buffer.
             if self._edge.connections is not None and self._peer is not None:
                 self._edge.connections.abort(self._peer)

@@ -41,14 +41,14 @@ class File(msgspec.Struct, frozen=True):
         return cls(content, packed, media_type, hashlib.sha256(content).hexdigest()[:32])
 
 
-def serve(request: Call, file: File, *, cache_control: str) -> Response:
+def serve(call: Call, file: File, *, cache_control: str) -> Response:
     """The file, compressed for clients that accept gzip; only its tag for clients that have this revision."""
     content, revision = file.content, file.revision
-    packed = file.packed is not None and _takes_gzip(request.fields)
+    packed = file.packed is not None and _takes_gzip(call.fields)
     if packed and file.packed is not None:
         # Different bytes need a different tag (RFC 9110, 8.8.3.3).
         content, revision = file.packed, f"{file.revision}-gzip"
-    if conditional.none_match(request.fields, revision):
+    if conditional.none_match(call.fields, revision):
         response = Response(content, media_type=file.media_type, headers={"etag": f'"{revision}"'})
         if packed:
             response.headers["content-encoding"] = "gzip"
@@ -60,9 +60,9 @@ def serve(request: Call, file: File, *, cache_control: str) -> Response:
     return response
 
 
-def described_by(request: Call) -> Described:
+def described_by(call: Call) -> Described:
     """The OpenAPI document of the application. It contains the routes, so they cannot import it."""
-    made: Described = request.state[DESCRIBED](request.ubr.list_users.user_fields)
+    made: Described = call.state[DESCRIBED](call.ubr.list_users.user_fields)
     return made
 
 

@@ -22,29 +22,29 @@ def ok(result: Any) -> Response:
     return Response(_encode(result))
 
 
-def page(request: Call, result: Page[Any]) -> Response:
+def page(call: Call, result: Page[Any]) -> Response:
     """A page of a list, with a link to the next page."""
     response = ok(result)
     if result.next_cursor is not None:
-        more = query.with_cursor(request.scope["query_string"], result.next_cursor)
+        more = query.with_cursor(call.scope["query_string"], result.next_cursor)
         # Relative, because a proxy may serve this path under another one.
         response.headers["link"] = f'<?{more}>; rel="next"'
     return response
 
 
-def revised(request: Call, result: Revised) -> Response:
+def revised(call: Call, result: Revised) -> Response:
     """A resource with its entity tag. A GET gets only the tag if the caller already has this revision."""
-    if request.method == "GET" and not conditional.none_match(request.fields, result.revision):
+    if call.method == "GET" and not conditional.none_match(call.fields, result.revision):
         return unchanged(result.revision)
     response = ok(result)
     response.headers["etag"] = f'"{result.revision}"'
     return response
 
 
-def created(request: Call, result: Revised, at: str, id: UUID) -> Response:
+def created(call: Call, result: Revised, at: str, id: UUID) -> Response:
     """A new resource, with its location relative to the path of the request (RFC 9110, 10.2.2)."""
-    response = revised(request, result)
-    here = request.scope["path"].rpartition("/")[0]
+    response = revised(call, result)
+    here = call.scope["path"].rpartition("/")[0]
     response.headers["location"] = f"{relpath(at, here)}/{id}"
     return response
 

@@ -67,8 +67,7 @@ class Controller:
         """The routes with their whole paths."""
         for route in vars(cls).values():
             if isinstance(route, Route):
-                path = f"{cls.path}/{route.path}".replace("//", "/").replace("//", "/").rstrip("/")
-                yield path.replace(":str}", "}") or "/", route
+                yield f"{cls.path.rstrip('/')}/{route.path.lstrip('/')}".rstrip("/") or "/", route
 
 
 def is_for_people(path: str) -> bool:
@@ -98,7 +97,7 @@ def handlers(
                 method = _Method(route.operation, partial(route.handle, owner), failed)
                 paths.setdefault(path, {})[route.method] = method
     return [
-        ASGIRouteHandler(_litestar(path), copy_scope=False)(_Path(path, methods, ubr, browsers, body_seconds).__call__)
+        ASGIRouteHandler(_litestar(path), copy_scope=False)(_Path(path, methods, ubr, browsers, body_seconds))
         for path, methods in paths.items()
     ]
 
@@ -110,6 +109,7 @@ class _Method(msgspec.Struct, frozen=True):
 
 
 def _litestar(path: str) -> str:
+    """The path in the notation of Litestar, which wants the type of every variable part."""
     return path.replace("}", ":str}")
 
 

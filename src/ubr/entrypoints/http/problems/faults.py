@@ -72,8 +72,8 @@ def unavailable(error: UbrError, facts: Facts) -> str:
     return cause
 
 
-def failed(error: Exception, facts: Facts) -> str:
-    """The cause of an unexpected error: its type and its place. Its text is only in the traceback."""
+def log_fault(error: Exception, facts: Facts) -> str:
+    """Log an unexpected error. Returns its cause: its type and its place. Its text is only in the traceback."""
     place = _place(error)
     cause = f"{type(error).__name__} at {place}"
     if (omitted := TRACEBACKS.due((facts.route, type(error).__qualname__, place))) is not None:

@@ -11,7 +11,7 @@ from litestar.types import Scope
 from ubr.domain.errors import Invalid, NotFound, UbrError
 from ubr.entrypoints.http.problems.catalogue import status_of
 from ubr.entrypoints.http.problems.errors import InternalError
-from ubr.entrypoints.http.problems.faults import failed, unavailable
+from ubr.entrypoints.http.problems.faults import log_fault, unavailable
 from ubr.entrypoints.http.problems.rendering import problem_response
 from ubr.entrypoints.http.request_facts import Facts, facts_of
 from ubr.entrypoints.http.response import Response
@@ -49,5 +49,5 @@ def _known(error: Exception, facts: Facts) -> UbrError:
         case HTTPException() if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
             return Invalid("The request is malformed")
         case _:
-            facts.cause = failed(error, facts)
+            facts.cause = log_fault(error, facts)
             return InternalError()

@@ -67,11 +67,9 @@ class Auth(Controller):
             problems=(WeakPassword, EmailTaken, RegistrationClosed, RateLimited, Busy),
         ),
     )
-    async def register(self, request: Call) -> Response:
-        user = await request.ubr.register_user(
-            request.command(RegisterUserCommand), idempotency_key=request.idempotency_key
-        )
-        return accepted() if user is None else created(request, user, "/api/users", user.id)
+    async def register(self, call: Call) -> Response:
+        user = await call.ubr.register_user(call.command(RegisterUserCommand), idempotency_key=call.idempotency_key)
+        return accepted() if user is None else created(call, user, "/api/users", user.id)
 
     @post(
         "/login",
@@ -86,8 +84,8 @@ class Auth(Controller):
             problems=(InvalidCredentials, RateLimited, Busy),
         ),
     )
-    async def log_in(self, request: Call) -> Response:
-        return ok(await request.ubr.log_in(request.command(LogInCommand)))
+    async def log_in(self, call: Call) -> Response:
+        return ok(await call.ubr.log_in(call.command(LogInCommand)))
 
     @post(
         "/login/browser",
@@ -104,11 +102,11 @@ class Auth(Controller):
             problems=(InvalidCredentials, RateLimited, Busy),
         ),
     )
-    async def log_in_browser(self, request: Call) -> Response:
-        given = request.command(LogInCommand)
-        command = LogInBrowserCommand(email=given.email, password=given.password, cookie=request.replaced_cookie)
-        login = await request.ubr.log_in_browser(command)
-        request.give_cookie(login.cookie)
+    async def log_in_browser(self, call: Call) -> Response:
+        given = call.command(LogInCommand)
+        command = LogInBrowserCommand(email=given.email, password=given.password, cookie=call.replaced_cookie)
+        login = await call.ubr.log_in_browser(command)
+        call.give_cookie(login.cookie)
         return ok(login.session)
 
     @post(
@@ -124,11 +122,11 @@ class Auth(Controller):
             problems=(Unauthenticated, InvalidToken, RateLimited),
         ),
     )
-    async def issue_access_token(self, request: Call) -> Response:
-        cookie = request.cookie
+    async def issue_access_token(self, call: Call) -> Response:
+        cookie = call.cookie
         if cookie is None:
             raise Unauthenticated
-        return ok(await request.ubr.issue_access_token(IssueAccessTokenCommand(cookie=cookie)))
+        return ok(await call.ubr.issue_access_token(IssueAccessTokenCommand(cookie=cookie)))
 
     @post(
         "/login/explain",
@@ -140,9 +138,9 @@ class Auth(Controller):
             answer=LoginExplanationResult,
         ),
     )
-    async def explain_login(self, request: Call) -> Response:
-        command = ExplainLoginCommand(email=request.command(LoginEmail).email)
-        return ok(await request.ubr.explain_login(command, actor=request.actor))
+    async def explain_login(self, call: Call) -> Response:
+        command = ExplainLoginCommand(email=call.command(LoginEmail).email)
+        return ok(await call.ubr.explain_login(command, actor=call.actor))
 
     @post(
         "/refresh",
@@ -156,13 +154,13 @@ class Auth(Controller):
             problems=(InvalidToken, RateLimited),
         ),
     )
-    async def refresh(self, request: Call) -> Response:
-        return ok(await request.ubr.refresh_session(request.command(RefreshSessionCommand)))
+    async def refresh(self, call: Call) -> Response:
+        return ok(await call.ubr.refresh_session(call.command(RefreshSessionCommand)))
 
     @post("/logout", operation(LogOut, "auth", status=204, summary="Log out", ending=True, sets_cookie=True))
-    async def log_out(self, request: Call) -> None:
-        await request.ubr.log_out(actor=request.actor)
-        request.take_cookie()
+    async def log_out(self, call: Call) -> None:
+        await call.ubr.log_out(actor=call.actor)
+        call.take_cookie()
 
     @post(
         "/password",
@@ -177,10 +175,10 @@ class Auth(Controller):
             problems=(WeakPassword, WrongPassword, MachineAccount, RateLimited, Busy),
         ),
     )
-    async def change_password(self, request: Call) -> None:
-        cookie = await request.ubr.change_password(request.command(ChangePasswordCommand), actor=request.actor)
+    async def change_password(self, call: Call) -> None:
+        cookie = await call.ubr.change_password(call.command(ChangePasswordCommand), actor=call.actor)
         if cookie is not None:
-            request.give_cookie(cookie)
+            call.give_cookie(cookie)
 
     @post(
         "/password/forgot",
@@ -195,8 +193,8 @@ class Auth(Controller):
             problems=(RateLimited,),
         ),
     )
-    async def forgot_password(self, request: Call) -> Response:
-        await request.ubr.request_password_reset(request.command(RequestPasswordResetCommand))
+    async def forgot_password(self, call: Call) -> Response:
+        await call.ubr.request_password_reset(call.command(RequestPasswordResetCommand))
         return accepted()
 
     @post(
@@ -211,8 +209,8 @@ class Auth(Controller):
             problems=(InvalidLink, WeakPassword, RateLimited, Busy),
         ),
     )
-    async def reset_password(self, request: Call) -> None:
-        await request.ubr.reset_password(request.command(ResetPasswordCommand))
+    async def reset_password(self, call: Call) -> None:
+        await call.ubr.reset_password(call.command(ResetPasswordCommand))
 
     @post(
         "/email",
@@ -225,8 +223,8 @@ class Auth(Controller):
             problems=(WrongPassword, MachineAccount, RateLimited, Busy),
         ),
     )
-    async def change_email(self, request: Call) -> Response:
-        await request.ubr.request_email_change(request.command(RequestEmailChangeCommand), actor=request.actor)
+    async def change_email(self, call: Call) -> Response:
+        await call.ubr.request_email_change(call.command(RequestEmailChangeCommand), actor=call.actor)
         return accepted()
 
     @post(
@@ -241,8 +239,8 @@ class Auth(Controller):
             problems=(InvalidLink, WeakPassword, EmailTaken, RateLimited, Busy),
         ),
     )
-    async def verify_email(self, request: Call) -> None:
-        await request.ubr.verify_email(request.command(VerifyEmailCommand))
+    async def verify_email(self, call: Call) -> None:
+        await call.ubr.verify_email(call.command(VerifyEmailCommand))
 
     @post(
         "/email/verify/resend",
@@ -257,8 +255,8 @@ class Auth(Controller):
             problems=(RateLimited,),
         ),
     )
-    async def resend_verification(self, request: Call) -> Response:
-        await request.ubr.resend_verification(request.command(ResendVerificationCommand))
+    async def resend_verification(self, call: Call) -> Response:
+        await call.ubr.resend_verification(call.command(ResendVerificationCommand))
         return accepted()
 
     @post(
@@ -273,5 +271,5 @@ class Auth(Controller):
             problems=(InvalidLink, RateLimited),
         ),
     )
-    async def undo_email_change(self, request: Call) -> None:
-        await request.ubr.undo_email_change(request.command(UndoEmailChangeCommand))
+    async def undo_email_change(self, call: Call) -> None:
+        await call.ubr.undo_email_change(call.command(UndoEmailChangeCommand))

@@ -69,11 +69,11 @@ class Documents(Controller):
             cache_control=_BRIEFLY,
         ),
     )
-    async def public_keys(self, request: Call) -> Response:
+    async def public_keys(self, call: Call) -> Response:
         # RFC 9111, 5.2.1.4: a client that sends `no-cache` wants no stored response.
-        asked = b",".join(request.fields.get(b"cache-control", ())).lower()
-        keys = ",".join(await request.ubr.get_public_keys(current=b"no-cache" in asked))
-        return serve(request, File.of(f'{{"keys":[{keys}]}}'.encode(), _JSON, pack=False), cache_control=_BRIEFLY)
+        asked = b",".join(call.fields.get(b"cache-control", ())).lower()
+        keys = ",".join(await call.ubr.get_public_keys(current=b"no-cache" in asked))
+        return serve(call, File.of(f'{{"keys":[{keys}]}}'.encode(), _JSON, pack=False), cache_control=_BRIEFLY)
 
     @get(
         "/api/openapi.json",
@@ -88,8 +88,8 @@ class Documents(Controller):
             cache_control=_BRIEFLY,
         ),
     )
-    async def openapi(self, request: Call) -> Response:
-        return serve(request, await asyncio.to_thread(_openapi, described_by(request)), cache_control=_BRIEFLY)
+    async def openapi(self, call: Call) -> Response:
+        return serve(call, await asyncio.to_thread(_openapi, described_by(call)), cache_control=_BRIEFLY)
 
     @get(
         "/api/docs",
@@ -105,13 +105,13 @@ class Documents(Controller):
             cache_control=_ASKED_FOR_EACH_TIME,
         ),
     )
-    async def docs(self, request: Call) -> Response:
-        response = serve(request, await asyncio.to_thread(_docs), cache_control=_ASKED_FOR_EACH_TIME)
+    async def docs(self, call: Call) -> Response:
+        response = serve(call, await asyncio.to_thread(_docs), cache_control=_ASKED_FOR_EACH_TIME)
         response.headers["content-security-policy"] = docs_page.POLICY
         return response
 
     @get(
-        "/api/docs/{revision:str}/{asset:str}",
+        "/api/docs/{revision}/{asset}",
         operation(
             None,
             "service",
@@ -124,12 +124,12 @@ class Documents(Controller):
             described=False,
         ),
     )
-    async def docs_asset(self, request: Call) -> Response:
+    async def docs_asset(self, call: Call) -> Response:
         assets = await asyncio.to_thread(files.assets)
-        wanted = assets.get(request.path_params["asset"])
-        if wanted is None or request.path_params["revision"] != files.assets_revision():
+        wanted = assets.get(call.path_params["asset"])
+        if wanted is None or call.path_params["revision"] != files.assets_revision():
             raise NotFound("This path does not exist")
-        return serve(request, wanted, cache_control=_FOR_GOOD)
+        return serve(call, wanted, cache_control=_FOR_GOOD)
 
 
 def to_the_documentation() -> Response:

@@ -33,7 +33,7 @@ class Health(Controller):
             public=True,
         ),
     )
-    async def live(self, request: Call) -> Response:  # noqa: ARG002 - Litestar hands it to every controller
+    async def live(self, call: Call) -> Response:  # noqa: ARG002 - Litestar hands it to every controller
         return ok(HealthResult())
 
     @get(
@@ -48,9 +48,9 @@ class Health(Controller):
             problems=(StoreUnavailable, StoreTooSlow, NoSigningKey, LogKeyLocked),
         ),
     )
-    async def ready(self, request: Call) -> Response:
-        if request.state[STOPPING]:
+    async def ready(self, call: Call) -> Response:
+        if call.state[STOPPING]:
             raise Unavailable("The service is shutting down")
-        await request.ubr.check_health()
-        await request.ubr.initialize.check()
+        await call.ubr.check_health()
+        await call.ubr.initialize.check()
         return ok(HealthResult())

@@ -35,8 +35,8 @@ class Logs(Controller):
             problems=(InvalidCursor,),
         ),
     )
-    async def list_all(self, request: Call) -> Response:
-        return page(request, await request.ubr.list_logs(request.filters(ListLogsCommand), actor=request.actor))
+    async def list_all(self, call: Call) -> Response:
+        return page(call, await call.ubr.list_logs(call.filters(ListLogsCommand), actor=call.actor))
 
     @get(
         "/checkpoint",
@@ -50,12 +50,12 @@ class Logs(Controller):
             problems=(LogDamaged,),
         ),
     )
-    async def checkpoint(self, request: Call) -> Response:
-        result = await request.ubr.get_checkpoint(actor=request.actor)
+    async def checkpoint(self, call: Call) -> Response:
+        result = await call.ubr.get_checkpoint(actor=call.actor)
         return Response(result.note.encode(), media_type="text/plain")
 
     @get(
-        "/{entry_id:str}/proof",
+        "/{entry_id}/proof",
         operation(
             ProveLogEntry,
             "logs",
@@ -64,6 +64,6 @@ class Logs(Controller):
             problems=(LogEntryNotFound, LogDamaged),
         ),
     )
-    async def proof(self, request: Call) -> Response:
-        command = ProveLogEntryCommand(entry_id=request.id("entry_id"))
-        return ok(await request.ubr.prove_log_entry(command, actor=request.actor))
+    async def proof(self, call: Call) -> Response:
+        command = ProveLogEntryCommand(entry_id=call.id("entry_id"))
+        return ok(await call.ubr.prove_log_entry(command, actor=call.actor))

@@ -73,19 +73,19 @@ class MachineLogin(Controller):
             problems=(InvalidClient, InvalidScope, UnsupportedGrantType, RateLimited),
         ),
     )
-    async def log_in(self, request: Call) -> Response:
-        form = request.form().command(TokenRequest)
+    async def log_in(self, call: Call) -> Response:
+        form = call.form().command(TokenRequest)
         if form.grant_type != GRANT_TYPE:
             raise UnsupportedGrantType(f"This service supports {GRANT_TYPE} alone")
         client_id, client_secret = form.client_id, form.client_secret
-        if (basic := basic_credentials(request.fields)) is not None:
+        if (basic := basic_credentials(call.fields)) is not None:
             if client_secret is not None or client_id not in {None, basic.client_id}:
                 raise Invalid("Send the id and the key either in the Authorization field or in the form, not in both")
             client_id, client_secret = basic
         if client_secret is None:
             raise InvalidClient("The request contains no key")
         command = LogInMachineCommand(client_secret=client_secret, client_id=client_id, scope=form.scope)
-        return ok(await request.ubr.log_in_machine(command))
+        return ok(await call.ubr.log_in_machine(command))
 
 
 class Machines(Controller):
@@ -102,8 +102,8 @@ class Machines(Controller):
             problems=(InvalidCursor,),
         ),
     )
-    async def list_all(self, request: Call) -> Response:
-        return page(request, await request.ubr.list_machines(request.filters(ListMachinesCommand), actor=request.actor))
+    async def list_all(self, call: Call) -> Response:
+        return page(call, await call.ubr.list_machines(call.filters(ListMachinesCommand), actor=call.actor))
 
     @post(
         "/",
@@ -119,12 +119,12 @@ class Machines(Controller):
             problems=(GrantExceedsOwn, MachineNameTaken),
         ),
     )
-    async def create(self, request: Call) -> Response:
-        machine = await request.ubr.create_machine(request.command(CreateMachineCommand), actor=request.actor)
-        return created(request, machine, "/api/machines", machine.id)
+    async def create(self, call: Call) -> Response:
+        machine = await call.ubr.create_machine(call.command(CreateMachineCommand), actor=call.actor)
+        return created(call, machine, "/api/machines", machine.id)
 
     @get(
-        "/{machine_id:str}",
+        "/{machine_id}",
         operation(
             GetMachine,
             "machines",
@@ -134,12 +134,12 @@ class Machines(Controller):
             problems=(MachineNotFound,),
         ),
     )
-    async def read(self, request: Call) -> Response:
-        command = GetMachineCommand(machine_id=request.id("machine_id"))
-        return revised(request, await request.ubr.get_machine(command, actor=request.actor))
+    async def read(self, call: Call) -> Response:
+        command = GetMachineCommand(machine_id=call.id("machine_id"))
+        return revised(call, await call.ubr.get_machine(command, actor=call.actor))
 
     @patch(
-        "/{machine_id:str}",
+        "/{machine_id}",
         operation(
             UpdateMachine,
             "machines",
@@ -151,13 +151,13 @@ class Machines(Controller):
             problems=(MachineNotFound, GrantExceedsOwn),
         ),
     )
-    async def update(self, request: Call) -> Response:
-        changes = request.command(MachineChanges)
-        command = UpdateMachineCommand(machine_id=request.id("machine_id"), changes=changes, if_match=request.if_match)
-        return revised(request, await request.ubr.update_machine(command, actor=request.actor))
+    async def update(self, call: Call) -> Response:
+        changes = call.command(MachineChanges)
+        command = UpdateMachineCommand(machine_id=call.id("machine_id"), changes=changes, if_match=call.if_match)
+        return revised(call, await call.ubr.update_machine(command, actor=call.actor))
 
     @delete(
-        "/{machine_id:str}",
+        "/{machine_id}",
         operation(
             DeleteMachine,
             "machines",
@@ -167,12 +167,12 @@ class Machines(Controller):
             problems=(MachineNotFound, GrantExceedsOwn),
         ),
     )
-    async def remove(self, request: Call) -> None:
-        command = DeleteMachineCommand(machine_id=request.id("machine_id"), if_match=request.if_match)
-        await request.ubr.delete_machine(command, actor=request.actor)
+    async def remove(self, call: Call) -> None:
+        command = DeleteMachineCommand(machine_id=call.id("machine_id"), if_match=call.if_match)
+        await call.ubr.delete_machine(command, actor=call.actor)
 
     @get(
-        "/{machine_id:str}/keys",
+        "/{machine_id}/keys",
         operation(
             ListMachineKeys,
             "machines",
@@ -182,13 +182,13 @@ class Machines(Controller):
             problems=(InvalidCursor, MachineNotFound),
         ),
     )
-    async def list_keys(self, request: Call) -> Response:
-        part = request.filters(Paging)
-        command = ListMachineKeysCommand(machine_id=request.id("machine_id"), limit=part.limit, cursor=part.cursor)
-        return page(request, await request.ubr.list_machine_keys(command, actor=request.actor))
+    async def list_keys(self, call: Call) -> Response:
+        part = call.filters(Paging)
+        command = ListMachineKeysCommand(machine_id=call.id("machine_id"), limit=part.limit, cursor=part.cursor)
+        return page(call, await call.ubr.list_machine_keys(command, actor=call.actor))
 
     @post(
-        "/{machine_id:str}/keys",
+        "/{machine_id}/keys",
         operation(
             CreateMachineKey,
             "machines",
@@ -199,13 +199,13 @@ class Machines(Controller):
             problems=(MachineNotFound, GrantExceedsOwn, TooManyMachineKeys),
         ),
     )
-    async def create_key(self, request: Call) -> Response:
-        key = request.command(KeyToCreate)
-        command = CreateMachineKeyCommand(machine_id=request.id("machine_id"), key=key)
-        return ok(await request.ubr.create_machine_key(command, actor=request.actor))
+    async def create_key(self, call: Call) -> Response:
+        key = call.command(KeyToCreate)
+        command = CreateMachineKeyCommand(machine_id=call.id("machine_id"), key=key)
+        return ok(await call.ubr.create_machine_key(command, actor=call.actor))
 
     @post(
-        "/{machine_id:str}/keys/{key_id:str}/rotate",
+        "/{machine_id}/keys/{key_id}/rotate",
         operation(
             RotateMachineKey,
             "machines",
@@ -223,15 +223,13 @@ class Machines(Controller):
             ),
         ),
     )
-    async def rotate_key(self, request: Call) -> Response:
-        rotation = request.command(KeyRotation)
-        command = RotateMachineKeyCommand(
-            machine_id=request.id("machine_id"), key_id=request.id("key_id"), rotation=rotation
-        )
-        return ok(await request.ubr.rotate_machine_key(command, actor=request.actor))
+    async def rotate_key(self, call: Call) -> Response:
+        rotation = call.command(KeyRotation)
+        command = RotateMachineKeyCommand(machine_id=call.id("machine_id"), key_id=call.id("key_id"), rotation=rotation)
+        return ok(await call.ubr.rotate_machine_key(command, actor=call.actor))
 
     @delete(
-        "/{machine_id:str}/keys/{key_id:str}",
+        "/{machine_id}/keys/{key_id}",
         operation(
             RevokeMachineKey,
             "machines",
@@ -240,6 +238,6 @@ class Machines(Controller):
             problems=(MachineNotFound, MachineKeyNotFound, GrantExceedsOwn),
         ),
     )
-    async def revoke_key(self, request: Call) -> None:
-        command = RevokeMachineKeyCommand(machine_id=request.id("machine_id"), key_id=request.id("key_id"))
-        await request.ubr.revoke_machine_key(command, actor=request.actor)
+    async def revoke_key(self, call: Call) -> None:
+        command = RevokeMachineKeyCommand(machine_id=call.id("machine_id"), key_id=call.id("key_id"))
+        await call.ubr.revoke_machine_key(command, actor=call.actor)

@@ -41,13 +41,13 @@ class Metrics(Controller):
             described=False,
         ),
     )
-    async def metrics(self, request: Call) -> Response:
-        exporter: Exporter | None = request.state[METRICS]
-        client = request.scope.get("client")
+    async def metrics(self, call: Call) -> Response:
+        exporter: Exporter | None = call.state[METRICS]
+        client = call.scope.get("client")
         if exporter is None:
             raise NotFound(_NOWHERE)
-        if not exporter.access.permits(client[0] if client else None, request.fields):
-            request.facts.actor = await scraper(request.ubr, request.fields)
-            if request.facts.actor is None:
+        if not exporter.access.permits(client[0] if client else None, call.fields):
+            call.facts.actor = await scraper(call.ubr, call.fields)
+            if call.facts.actor is None:
                 raise NotFound(_NOWHERE)
         return Response(await exporter.text(), media_type=_TEXT)

@@ -35,11 +35,11 @@ class Problems(Controller):
             cache_control=_BRIEFLY,
         ),
     )
-    async def list_all(self, request: Call) -> Response:
-        return await _page(request, None)
+    async def list_all(self, call: Call) -> Response:
+        return await _page(call, None)
 
     @get(
-        "/{slug:str}",
+        "/{slug}",
         operation(
             None,
             "service",
@@ -52,16 +52,16 @@ class Problems(Controller):
             cache_control=_BRIEFLY,
         ),
     )
-    async def read(self, request: Call) -> Response:
-        return await _page(request, request.path_params["slug"])
+    async def read(self, call: Call) -> Response:
+        return await _page(call, call.path_params["slug"])
 
 
-async def _page(request: Call, slug: str | None) -> Response:
+async def _page(call: Call, slug: str | None) -> Response:
     # Only the first request waits until the pages are made.
-    made = await asyncio.to_thread(_made, described_by(request))
+    made = await asyncio.to_thread(_made, described_by(call))
     if slug not in made:
         raise NotFound("Problem not found")
-    response = serve(request, made[slug], cache_control=_BRIEFLY)
+    response = serve(call, made[slug], cache_control=_BRIEFLY)
     response.headers["content-security-policy"] = policy()
     return response
 

@@ -29,9 +29,9 @@ class Revocations(Controller):
             problems=(RateLimited,),
         ),
     )
-    async def follow(self, request: Call) -> Response:
-        command = request.filters(FollowRevocationsCommand)
-        return ok(await request.ubr.follow_revocations(command, actor=request.actor))
+    async def follow(self, call: Call) -> Response:
+        command = call.filters(FollowRevocationsCommand)
+        return ok(await call.ubr.follow_revocations(command, actor=call.actor))
 
     @delete(
         "/",
@@ -44,7 +44,5 @@ class Revocations(Controller):
             for_programs=True,
         ),
     )
-    async def leave(self, request: Call) -> None:
-        await request.ubr.stop_following_revocations(
-            request.filters(StopFollowingRevocationsCommand), actor=request.actor
-        )
+    async def leave(self, call: Call) -> None:
+        await call.ubr.stop_following_revocations(call.filters(StopFollowingRevocationsCommand), actor=call.actor)

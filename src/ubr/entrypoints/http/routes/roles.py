@@ -29,8 +29,8 @@ class Roles(Controller):
             problems=(InvalidCursor,),
         ),
     )
-    async def list_all(self, request: Call) -> Response:
-        return page(request, await request.ubr.list_roles(request.filters(ListRolesCommand), actor=request.actor))
+    async def list_all(self, call: Call) -> Response:
+        return page(call, await call.ubr.list_roles(call.filters(ListRolesCommand), actor=call.actor))
 
     @post(
         "/",
@@ -47,22 +47,20 @@ class Roles(Controller):
             problems=(GrantExceedsOwn, RoleNameTaken),
         ),
     )
-    async def create(self, request: Call) -> Response:
-        command = request.command(CreateRoleCommand)
-        role = await request.ubr.create_role(command, actor=request.actor, idempotency_key=request.idempotency_key)
-        return created(request, role, "/api/roles", role.id)
+    async def create(self, call: Call) -> Response:
+        command = call.command(CreateRoleCommand)
+        role = await call.ubr.create_role(command, actor=call.actor, idempotency_key=call.idempotency_key)
+        return created(call, role, "/api/roles", role.id)
 
     @get(
-        "/{role_id:str}",
+        "/{role_id}",
         operation(GetRole, "roles", summary="Read one role", answer=RoleResult, tagged=True, problems=(RoleNotFound,)),
     )
-    async def read(self, request: Call) -> Response:
-        return revised(
-            request, await request.ubr.get_role(GetRoleCommand(role_id=request.id("role_id")), actor=request.actor)
-        )
+    async def read(self, call: Call) -> Response:
+        return revised(call, await call.ubr.get_role(GetRoleCommand(role_id=call.id("role_id")), actor=call.actor))
 
     @put(
-        "/{role_id:str}",
+        "/{role_id}",
         operation(
             UpdateRole,
             "roles",
@@ -74,13 +72,13 @@ class Roles(Controller):
             problems=(RoleNotFound, GrantExceedsOwn, RoleNameTaken, BuiltInRole),
         ),
     )
-    async def update(self, request: Call) -> Response:
-        changes = request.command(RoleChanges)
-        command = UpdateRoleCommand(role_id=request.id("role_id"), changes=changes, if_match=request.if_match)
-        return revised(request, await request.ubr.update_role(command, actor=request.actor))
+    async def update(self, call: Call) -> Response:
+        changes = call.command(RoleChanges)
+        command = UpdateRoleCommand(role_id=call.id("role_id"), changes=changes, if_match=call.if_match)
+        return revised(call, await call.ubr.update_role(command, actor=call.actor))
 
     @delete(
-        "/{role_id:str}",
+        "/{role_id}",
         operation(
             DeleteRole,
             "roles",
@@ -90,6 +88,6 @@ class Roles(Controller):
             problems=(RoleNotFound, GrantExceedsOwn, BuiltInRole),
         ),
     )
-    async def remove(self, request: Call) -> None:
-        command = DeleteRoleCommand(role_id=request.id("role_id"), if_match=request.if_match)
-        await request.ubr.delete_role(command, actor=request.actor)
+    async def remove(self, call: Call) -> None:
+        command = DeleteRoleCommand(role_id=call.id("role_id"), if_match=call.if_match)
+        await call.ubr.delete_role(command, actor=call.actor)

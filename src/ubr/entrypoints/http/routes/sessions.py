@@ -29,10 +29,10 @@ class Sessions(Controller):
             problems=(InvalidCursor,),
         ),
     )
-    async def list_own(self, request: Call) -> Response:
-        part = request.filters(Paging)
-        command = ListSessionsCommand(user_id=request.actor.user_id, limit=part.limit, cursor=part.cursor)
-        return page(request, await request.ubr.list_sessions(command, actor=request.actor))
+    async def list_own(self, call: Call) -> Response:
+        part = call.filters(Paging)
+        command = ListSessionsCommand(user_id=call.actor.user_id, limit=part.limit, cursor=part.cursor)
+        return page(call, await call.ubr.list_sessions(command, actor=call.actor))
 
     @delete(
         "/",
@@ -44,11 +44,11 @@ class Sessions(Controller):
             ending=True,
         ),
     )
-    async def revoke_others(self, request: Call) -> None:
-        await request.ubr.revoke_other_sessions(actor=request.actor)
+    async def revoke_others(self, call: Call) -> None:
+        await call.ubr.revoke_other_sessions(actor=call.actor)
 
     @delete(
-        "/{session_id:str}",
+        "/{session_id}",
         operation(
             RevokeSession,
             "sessions",
@@ -58,5 +58,5 @@ class Sessions(Controller):
             problems=(SessionNotFound, GrantExceedsOwn),
         ),
     )
-    async def revoke(self, request: Call) -> None:
-        await request.ubr.revoke_session(RevokeSessionCommand(session_id=request.id("session_id")), actor=request.actor)
+    async def revoke(self, call: Call) -> None:
+        await call.ubr.revoke_session(RevokeSessionCommand(session_id=call.id("session_id")), actor=call.actor)

@@ -73,8 +73,8 @@ class Users(Controller):
             problems=(InvalidCursor,),
         ),
     )
-    async def list_all(self, request: Call) -> Response:
-        return page(request, await request.ubr.list_users(request.filters(ListUsersCommand), actor=request.actor))
+    async def list_all(self, call: Call) -> Response:
+        return page(call, await call.ubr.list_users(call.filters(ListUsersCommand), actor=call.actor))
 
     @post(
         "/",
@@ -91,39 +91,39 @@ class Users(Controller):
             problems=(WeakPassword, GrantExceedsOwn, EmailTaken, TooManyRoles, Busy),
         ),
     )
-    async def create(self, request: Call) -> Response:
-        command = request.command(CreateUserCommand)
-        user = await request.ubr.create_user(command, actor=request.actor, idempotency_key=request.idempotency_key)
-        return created(request, user, "/api/users", user.id)
+    async def create(self, call: Call) -> Response:
+        command = call.command(CreateUserCommand)
+        user = await call.ubr.create_user(command, actor=call.actor, idempotency_key=call.idempotency_key)
+        return created(call, user, "/api/users", user.id)
 
     @get(
         "/me",
         operation(GetMe, "users", summary="Read one's user", answer=MeResult, tagged=True),
     )
-    async def me(self, request: Call) -> Response:
-        return revised(request, await request.ubr.get_me(actor=request.actor))
+    async def me(self, call: Call) -> Response:
+        return revised(call, await call.ubr.get_me(actor=call.actor))
 
     @get(
-        "/{user_id:str}",
+        "/{user_id}",
         operation(GetUser, "users", summary="Read one user", answer=UserResult, tagged=True, problems=(UserNotFound,)),
     )
-    async def read(self, request: Call) -> Response:
-        command = GetUserCommand(user_id=request.id("user_id"))
-        return revised(request, await request.ubr.get_user(command, actor=request.actor))
+    async def read(self, call: Call) -> Response:
+        command = GetUserCommand(user_id=call.id("user_id"))
+        return revised(call, await call.ubr.get_user(command, actor=call.actor))
 
-    @put("/{user_id:str}", operation(UpdateUser, "users", summary="Update a user", **_CHANGE))
-    async def update(self, request: Call) -> Response:
-        return revised(request, await request.ubr.update_user(_update(request), actor=request.actor))
+    @put("/{user_id}", operation(UpdateUser, "users", summary="Update a user", **_CHANGE))
+    async def update(self, call: Call) -> Response:
+        return revised(call, await call.ubr.update_user(_update(call), actor=call.actor))
 
     @patch(
-        "/{user_id:str}",
+        "/{user_id}",
         operation(UpdateUser, "users", name="patch_user", summary="Update a user by merge patch", **_CHANGE),
     )
-    async def merge(self, request: Call) -> Response:
-        return revised(request, await request.ubr.update_user(_update(request), actor=request.actor))
+    async def merge(self, call: Call) -> Response:
+        return revised(call, await call.ubr.update_user(_update(call), actor=call.actor))
 
     @delete(
-        "/{user_id:str}",
+        "/{user_id}",
         operation(
             DeleteUser,
             "users",
@@ -133,12 +133,12 @@ class Users(Controller):
             problems=(UserNotFound, GrantExceedsOwn, ReauthenticationRequired, LastAdmin, MachineAccount),
         ),
     )
-    async def remove(self, request: Call) -> None:
-        command = DeleteUserCommand(user_id=request.id("user_id"), if_match=request.if_match)
-        await request.ubr.delete_user(command, actor=request.actor)
+    async def remove(self, call: Call) -> None:
+        command = DeleteUserCommand(user_id=call.id("user_id"), if_match=call.if_match)
+        await call.ubr.delete_user(command, actor=call.actor)
 
     @post(
-        "/{user_id:str}/unlock",
+        "/{user_id}/unlock",
         operation(
             UnlockUser,
             "users",
@@ -147,12 +147,12 @@ class Users(Controller):
             problems=(UserNotFound, GrantExceedsOwn),
         ),
     )
-    async def unlock(self, request: Call) -> Response:
-        command = UnlockUserCommand(user_id=request.id("user_id"))
-        return ok(await request.ubr.unlock_user(command, actor=request.actor))
+    async def unlock(self, call: Call) -> Response:
+        command = UnlockUserCommand(user_id=call.id("user_id"))
+        return ok(await call.ubr.unlock_user(command, actor=call.actor))
 
     @get(
-        "/{user_id:str}/login-explanation",
+        "/{user_id}/login-explanation",
         operation(
             ExplainLogin,
             "users",
@@ -162,12 +162,12 @@ class Users(Controller):
             problems=(UserNotFound,),
         ),
     )
-    async def explain_login(self, request: Call) -> Response:
-        command = ExplainLoginCommand(user_id=request.id("user_id"))
-        return ok(await request.ubr.explain_login(command, actor=request.actor))
+    async def explain_login(self, call: Call) -> Response:
+        command = ExplainLoginCommand(user_id=call.id("user_id"))
+        return ok(await call.ubr.explain_login(command, actor=call.actor))
 
     @post(
-        "/{user_id:str}/erase",
+        "/{user_id}/erase",
         operation(
             EraseUser,
             "users",
@@ -176,12 +176,12 @@ class Users(Controller):
             problems=(UserNotFound, GrantExceedsOwn, LastAdmin, MachineAccount),
         ),
     )
-    async def erase(self, request: Call) -> Response:
-        command = EraseUserCommand(user_id=request.id("user_id"))
-        return ok(await request.ubr.erase_user(command, actor=request.actor))
+    async def erase(self, call: Call) -> Response:
+        command = EraseUserCommand(user_id=call.id("user_id"))
+        return ok(await call.ubr.erase_user(command, actor=call.actor))
 
     @get(
-        "/{user_id:str}/export",
+        "/{user_id}/export",
         operation(
             ExportUser,
             "users",
@@ -190,12 +190,12 @@ class Users(Controller):
             problems=(UserNotFound, ReauthenticationRequired, RateLimited),
         ),
     )
-    async def export(self, request: Call) -> Response:
-        command = ExportUserCommand(user_id=request.id("user_id"))
-        return StreamedResponse(await request.ubr.export_user(command, actor=request.actor))
+    async def export(self, call: Call) -> Response:
+        command = ExportUserCommand(user_id=call.id("user_id"))
+        return StreamedResponse(await call.ubr.export_user(command, actor=call.actor))
 
     @get(
-        "/{user_id:str}/sessions",
+        "/{user_id}/sessions",
         operation(
             ListSessions,
             "users",
@@ -205,13 +205,13 @@ class Users(Controller):
             problems=(InvalidCursor, UserNotFound),
         ),
     )
-    async def list_sessions(self, request: Call) -> Response:
-        part = request.filters(Paging)
-        command = ListSessionsCommand(user_id=request.id("user_id"), limit=part.limit, cursor=part.cursor)
-        return page(request, await request.ubr.list_sessions(command, actor=request.actor))
+    async def list_sessions(self, call: Call) -> Response:
+        part = call.filters(Paging)
+        command = ListSessionsCommand(user_id=call.id("user_id"), limit=part.limit, cursor=part.cursor)
+        return page(call, await call.ubr.list_sessions(command, actor=call.actor))
 
     @delete(
-        "/{user_id:str}/sessions",
+        "/{user_id}/sessions",
         operation(
             RevokeUserSessions,
             "users",
@@ -221,12 +221,12 @@ class Users(Controller):
             problems=(UserNotFound, GrantExceedsOwn),
         ),
     )
-    async def revoke_sessions(self, request: Call) -> None:
-        command = RevokeUserSessionsCommand(user_id=request.id("user_id"))
-        await request.ubr.revoke_user_sessions(command, actor=request.actor)
+    async def revoke_sessions(self, call: Call) -> None:
+        command = RevokeUserSessionsCommand(user_id=call.id("user_id"))
+        await call.ubr.revoke_user_sessions(command, actor=call.actor)
 
     @get(
-        "/{user_id:str}/roles",
+        "/{user_id}/roles",
         operation(
             ListUserRoles,
             "users",
@@ -236,13 +236,13 @@ class Users(Controller):
             problems=(InvalidCursor, UserNotFound),
         ),
     )
-    async def list_roles(self, request: Call) -> Response:
-        part = request.filters(Paging)
-        command = ListUserRolesCommand(user_id=request.id("user_id"), limit=part.limit, cursor=part.cursor)
-        return page(request, await request.ubr.list_user_roles(command, actor=request.actor))
+    async def list_roles(self, call: Call) -> Response:
+        part = call.filters(Paging)
+        command = ListUserRolesCommand(user_id=call.id("user_id"), limit=part.limit, cursor=part.cursor)
+        return page(call, await call.ubr.list_user_roles(command, actor=call.actor))
 
     @put(
-        "/{user_id:str}/roles/{name:str}",
+        "/{user_id}/roles/{name}",
         operation(
             AssignRole,
             "users",
@@ -253,14 +253,14 @@ class Users(Controller):
             problems=(UserNotFound, RoleNotFound, GrantExceedsOwn, BuiltInRole, LastAdmin, TooManyRoles),
         ),
     )
-    async def assign_role(self, request: Call) -> None:
-        terms = request.command(GrantTerms)
-        role = request.path_params["name"]
-        command = AssignRoleCommand(user_id=request.id("user_id"), role=role, expires_at=terms.expires_at)
-        await request.ubr.assign_role(command, actor=request.actor)
+    async def assign_role(self, call: Call) -> None:
+        terms = call.command(GrantTerms)
+        role = call.path_params["name"]
+        command = AssignRoleCommand(user_id=call.id("user_id"), role=role, expires_at=terms.expires_at)
+        await call.ubr.assign_role(command, actor=call.actor)
 
     @delete(
-        "/{user_id:str}/roles/{name:str}",
+        "/{user_id}/roles/{name}",
         operation(
             UnassignRole,
             "users",
@@ -269,11 +269,11 @@ class Users(Controller):
             problems=(UserNotFound, RoleNotFound, GrantExceedsOwn, BuiltInRole, LastAdmin),
         ),
     )
-    async def unassign_role(self, request: Call) -> None:
-        command = UnassignRoleCommand(user_id=request.id("user_id"), role=request.path_params["name"])
-        await request.ubr.unassign_role(command, actor=request.actor)
+    async def unassign_role(self, call: Call) -> None:
+        command = UnassignRoleCommand(user_id=call.id("user_id"), role=call.path_params["name"])
+        await call.ubr.unassign_role(command, actor=call.actor)
 
 
-def _update(request: Call) -> UpdateUserCommand:
-    changes = request.command(UserChanges)
-    return UpdateUserCommand(user_id=request.id("user_id"), changes=changes, if_match=request.if_match)
+def _update(call: Call) -> UpdateUserCommand:
+    changes = call.command(UserChanges)
+    return UpdateUserCommand(user_id=call.id("user_id"), changes=changes, if_match=call.if_match)

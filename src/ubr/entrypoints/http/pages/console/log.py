@@ -96,7 +96,7 @@ class LogDesk(PageController):
         signer = _signer(Note.parse(checkpoint.note), [key.key for key in keys], desk.call.ubr.verify_log.verify)
         return await desk.show("checkpoint.html", "log", checkpoint=checkpoint, keys=keys, signer=signer)
 
-    @get("/console/log/{entry_id:str}", page_operation("get_console_log_entry"))
+    @get("/console/log/{entry_id}", page_operation("get_console_log_entry"))
     @at_the_desk
     async def entry(self, desk: Desk) -> Response:
         ubr = desk.call.ubr

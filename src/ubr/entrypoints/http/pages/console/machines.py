@@ -142,12 +142,12 @@ class MachinesDesk(PageController):
             return await _new(desk, form=form, error=error)
         return desk.done(f"/console/machines/{machine.id}", "machine-created")
 
-    @get("/console/machines/{machine_id:str}", page_operation("get_console_machine"))
+    @get("/console/machines/{machine_id}", page_operation("get_console_machine"))
     @at_the_desk
     async def machine(self, desk: Desk) -> Response:
         return await _one(desk)
 
-    @post("/console/machines/{machine_id:str}", form_operation("post_console_machine"))
+    @post("/console/machines/{machine_id}", form_operation("post_console_machine"))
     @at_the_desk
     async def describe(self, desk: Desk) -> Response:
         form, machine_id = desk.call.form(), desk.call.id("machine_id")
@@ -160,7 +160,7 @@ class MachinesDesk(PageController):
             return await _one(desk, form=form, error=error)
         return desk.done(f"/console/machines/{machine_id}", "machine-changed")
 
-    @post("/console/machines/{machine_id:str}/keys", form_operation("post_console_machine_key"))
+    @post("/console/machines/{machine_id}/keys", form_operation("post_console_machine_key"))
     @at_the_desk
     async def create_key(self, desk: Desk) -> Response:
         form = desk.call.form()
@@ -174,7 +174,7 @@ class MachinesDesk(PageController):
             return await _one(desk, form=form, error=error)
         return _to_the_key(desk, made)
 
-    @get("/console/machines/{machine_id:str}/keys/new", page_operation("get_console_new_machine_key"))
+    @get("/console/machines/{machine_id}/keys/new", page_operation("get_console_new_machine_key"))
     @at_the_desk
     async def new_key(self, desk: Desk) -> Response:
         """The text of a new key, once: the answer that a person sees takes it away from the browser."""
@@ -184,12 +184,12 @@ class MachinesDesk(PageController):
         page = await desk.show("machine_key.html", "machines", made=made, machine=machine)
         return _NEW_KEY.drop(desk.call, page) if is_seen(desk.call) else page
 
-    @get("/console/machines/{machine_id:str}/acts/{act:str}", page_operation("get_console_machine_act"))
+    @get("/console/machines/{machine_id}/acts/{act}", page_operation("get_console_machine_act"))
     @at_the_desk
     async def question(self, desk: Desk) -> Response:
         return await _ask(desk, Form(list(desk.query.items())))
 
-    @post("/console/machines/{machine_id:str}/acts/{act:str}", form_operation("post_console_machine_act"))
+    @post("/console/machines/{machine_id}/acts/{act}", form_operation("post_console_machine_act"))
     @at_the_desk
     async def act(self, desk: Desk) -> Response:
         form, act, machine_id = desk.call.form(), act_of(desk, ACTS), desk.call.id("machine_id")

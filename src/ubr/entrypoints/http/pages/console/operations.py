@@ -55,12 +55,12 @@ class OperationsDesk(PageController):
             return await _ask_rotate(desk, error=error)
         return desk.done("/console/keys", "signing-key-rotated")
 
-    @get("/console/keys/revoke/{kid:str}", page_operation("get_console_key_revocation"))
+    @get("/console/keys/revoke/{kid}", page_operation("get_console_key_revocation"))
     @at_the_desk
     async def ask_revoke(self, desk: Desk) -> Response:
         return await _ask_revoke(desk)
 
-    @post("/console/keys/revoke/{kid:str}", form_operation("post_console_key_revocation"))
+    @post("/console/keys/revoke/{kid}", form_operation("post_console_key_revocation"))
     @at_the_desk
     async def revoke(self, desk: Desk) -> Response:
         command = RevokeSigningKeyCommand(kid=desk.call.path_params["kid"])

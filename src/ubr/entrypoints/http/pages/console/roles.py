@@ -51,12 +51,12 @@ class RolesDesk(PageController):
             return await _edit(desk, form=form, error=error)
         return desk.done("/console/roles", "role-created")
 
-    @get("/console/roles/{role_id:str}", page_operation("get_console_role"))
+    @get("/console/roles/{role_id}", page_operation("get_console_role"))
     @at_the_desk
     async def role(self, desk: Desk) -> Response:
         return await _edit(desk, await _role(desk))
 
-    @post("/console/roles/{role_id:str}", form_operation("post_console_role"))
+    @post("/console/roles/{role_id}", form_operation("post_console_role"))
     @at_the_desk
     async def change(self, desk: Desk) -> Response:
         """Ask first, with the consequences; the form of that page confirms it."""
@@ -75,12 +75,12 @@ class RolesDesk(PageController):
             return await _edit(desk, role, form=form, error=error)
         return desk.done("/console/roles", "role-changed")
 
-    @get("/console/roles/{role_id:str}/delete", page_operation("get_console_role_deletion"))
+    @get("/console/roles/{role_id}/delete", page_operation("get_console_role_deletion"))
     @at_the_desk
     async def ask_delete(self, desk: Desk) -> Response:
         return await _ask_delete(desk)
 
-    @post("/console/roles/{role_id:str}/delete", form_operation("post_console_role_deletion"))
+    @post("/console/roles/{role_id}/delete", form_operation("post_console_role_deletion"))
     @at_the_desk
     async def delete(self, desk: Desk) -> Response:
         command = DeleteRoleCommand(role_id=desk.call.id("role_id"))

@@ -259,7 +259,7 @@ ACTS: Final[Mapping[str, UserAct]] = {
 
 
 class UserDesk(PageController):
-    @get("/console/users/{user_id:str}", page_operation("get_console_user"))
+    @get("/console/users/{user_id}", page_operation("get_console_user"))
     @at_the_desk
     async def user(self, desk: Desk) -> Response:
         ubr, user_id = desk.call.ubr, desk.call.id("user_id")
@@ -281,14 +281,14 @@ class UserDesk(PageController):
             can=_can(desk, user),
         )
 
-    @get("/console/users/{user_id:str}/login", page_operation("get_console_user_login"))
+    @get("/console/users/{user_id}/login", page_operation("get_console_user_login"))
     @at_the_desk
     async def login(self, desk: Desk) -> Response:
         command = ExplainLoginCommand(user_id=desk.call.id("user_id"))
         found = await desk.call.ubr.explain_login(command, actor=desk.actor)
         return await desk.show("login.html", "users", found=found, user=found.user, can=_can(desk, found.user))
 
-    @post("/console/users/{user_id:str}/export", form_operation("post_console_user_export"))
+    @post("/console/users/{user_id}/export", form_operation("post_console_user_export"))
     @at_the_desk
     async def export(self, desk: Desk) -> Response:
         user_id = desk.call.id("user_id")
@@ -301,12 +301,12 @@ class UserDesk(PageController):
         response.headers["content-disposition"] = f'attachment; filename="{user_id}.json"'
         return response
 
-    @get("/console/users/{user_id:str}/acts/{act:str}", page_operation("get_console_user_act"))
+    @get("/console/users/{user_id}/acts/{act}", page_operation("get_console_user_act"))
     @at_the_desk
     async def question(self, desk: Desk) -> Response:
         return await _ask(desk, Form(list(desk.query.items())))
 
-    @post("/console/users/{user_id:str}/acts/{act:str}", form_operation("post_console_user_act"))
+    @post("/console/users/{user_id}/acts/{act}", form_operation("post_console_user_act"))
     @at_the_desk
     async def act(self, desk: Desk) -> Response:
         form, act, user_id = desk.call.form(), act_of(desk, ACTS), desk.call.id("user_id")

@@ -223,7 +223,7 @@ class UsersDesk(PageController):
         bulk = await _continued(desk, bulk)
         return _BULK.give(desk.call, see_other(desk.call, f"/console/bulk/{bulk.name}"), bulk, about=bulk.name)
 
-    @get("/console/bulk/{bulk:str}", page_operation("get_console_bulk"))
+    @get("/console/bulk/{bulk}", page_operation("get_console_bulk"))
     @at_the_desk
     async def progress(self, desk: Desk) -> Response:
         """The progress and the result. To reload it changes nothing."""

@@ -46,156 +46,156 @@ _PLACES: Final = {"data.html": "/account/data", "profile.html": "/account", "ses
 class AccountPages(PageController):
     @get("/account", page_operation("get_profile_page"))
     @with_login
-    async def profile(self, request: Call, actor: Actor) -> Response:
-        return await _own(request, actor, "profile.html", "profile")
+    async def profile(self, call: Call, actor: Actor) -> Response:
+        return await _own(call, actor, "profile.html", "profile")
 
     @post("/account", form_operation("post_profile_page"))
     @with_login
-    async def save_name(self, request: Call, actor: Actor) -> Response:
-        form = request.form()
+    async def save_name(self, call: Call, actor: Actor) -> Response:
+        form = call.form()
         changes = UserChanges(full_name=form.get("full_name") or None)
         try:
-            await request.ubr.update_user(UpdateUserCommand(user_id=actor.user_id, changes=changes), actor=actor)
+            await call.ubr.update_user(UpdateUserCommand(user_id=actor.user_id, changes=changes), actor=actor)
         except UbrError as error:
-            return await _own(request, actor, "profile.html", "profile", form=form, error=error)
-        return see_other(request, "/account", notice="name-saved")
+            return await _own(call, actor, "profile.html", "profile", form=form, error=error)
+        return see_other(call, "/account", notice="name-saved")
 
     @post("/account/fields", form_operation("post_fields_page"))
     @with_login
-    async def save_fields(self, request: Call, actor: Actor) -> Response:
-        form = request.form()
+    async def save_fields(self, call: Call, actor: Actor) -> Response:
+        form = call.form()
         try:
-            me = await request.ubr.get_me(actor=actor)
-            update = request.ubr.update_user
+            me = await call.ubr.get_me(actor=actor)
+            update = call.ubr.update_user
             changed = given(update.user_fields, writing_level(_permissions(me)), form, me.fields)
             if changed is not UNSET:
                 command = UpdateUserCommand(user_id=actor.user_id, changes=UserChanges(fields=changed))
                 await update(command, actor=actor)
         except UbrError as error:
-            return await _own(request, actor, "profile.html", "profile", form=form, error=error)
-        return see_other(request, "/account", notice="fields-saved")
+            return await _own(call, actor, "profile.html", "profile", form=form, error=error)
+        return see_other(call, "/account", notice="fields-saved")
 
     @post("/account/email", form_operation("post_email_page"))
     @with_login
-    async def change_email(self, request: Call, actor: Actor) -> Response:
-        form = request.form()
+    async def change_email(self, call: Call, actor: Actor) -> Response:
+        form = call.form()
         try:
-            await request.ubr.request_email_change(form.command(RequestEmailChangeCommand), actor=actor)
+            await call.ubr.request_email_change(form.command(RequestEmailChangeCommand), actor=actor)
         except UbrError as error:
-            return await _own(request, actor, "profile.html", "profile", form=form, error=error)
-        return see_other(request, "/account", notice="email-mailed")
+            return await _own(call, actor, "profile.html", "profile", form=form, error=error)
+        return see_other(call, "/account", notice="email-mailed")
 
     @get("/account/password", page_operation("get_password_page"))
     @with_login
-    async def password(self, request: Call, actor: Actor) -> Response:
-        return await _own(request, actor, "password.html", "password")
+    async def password(self, call: Call, actor: Actor) -> Response:
+        return await _own(call, actor, "password.html", "password")
 
     @post("/account/password", form_operation("post_password_page"))
     @with_login
-    async def change_password(self, request: Call, actor: Actor) -> Response:
+    async def change_password(self, call: Call, actor: Actor) -> Response:
         try:
-            cookie = await request.ubr.change_password(request.form().command(ChangePasswordCommand), actor=actor)
+            cookie = await call.ubr.change_password(call.form().command(ChangePasswordCommand), actor=actor)
         except UbrError as error:
-            return await _own(request, actor, "password.html", "password", error=error)
+            return await _own(call, actor, "password.html", "password", error=error)
         if cookie is not None:
-            request.give_cookie(cookie)
-        return see_other(request, "/account/password", notice="password-changed")
+            call.give_cookie(cookie)
+        return see_other(call, "/account/password", notice="password-changed")
 
     @get("/account/sessions", page_operation("get_sessions_page"))
     @with_login
-    async def sessions(self, request: Call, actor: Actor) -> Response:
-        return await _sessions(request, actor)
+    async def sessions(self, call: Call, actor: Actor) -> Response:
+        return await _sessions(call, actor)
 
     @post("/account/sessions/end", form_operation("post_session_end"))
     @with_login
-    async def end_session(self, request: Call, actor: Actor) -> Response:
-        command = RevokeSessionCommand(session_id=id_of(request.form().get("session_id")))
+    async def end_session(self, call: Call, actor: Actor) -> Response:
+        command = RevokeSessionCommand(session_id=id_of(call.form().get("session_id")))
         try:
-            await request.ubr.revoke_session(command, actor=actor)
+            await call.ubr.revoke_session(command, actor=actor)
         except UbrError as error:
-            return await _sessions(request, actor, error=error)
-        return see_other(request, "/account/sessions", notice="session-ended")
+            return await _sessions(call, actor, error=error)
+        return see_other(call, "/account/sessions", notice="session-ended")
 
     @post("/account/sessions/end-others", form_operation("post_other_sessions_end"))
     @with_login
-    async def end_others(self, request: Call, actor: Actor) -> Response:
-        await request.ubr.revoke_other_sessions(actor=actor)
-        return see_other(request, "/account/sessions", notice="others-ended")
+    async def end_others(self, call: Call, actor: Actor) -> Response:
+        await call.ubr.revoke_other_sessions(actor=actor)
+        return see_other(call, "/account/sessions", notice="others-ended")
 
     @get("/account/data", page_operation("get_data_page"))
     @with_login
-    async def data(self, request: Call, actor: Actor) -> Response:
-        return await _own(request, actor, "data.html", "data")
+    async def data(self, call: Call, actor: Actor) -> Response:
+        return await _own(call, actor, "data.html", "data")
 
     @post("/account/export", form_operation("post_export"))
     @with_login
-    async def export(self, request: Call, actor: Actor) -> Response:
+    async def export(self, call: Call, actor: Actor) -> Response:
         command = ExportUserCommand(user_id=actor.user_id)
         try:
-            response = StreamedResponse(await request.ubr.export_user(command, actor=actor))
+            response = StreamedResponse(await call.ubr.export_user(command, actor=actor))
         except ReauthenticationRequired:
-            return see_other(request, "/account/confirm", back="/account/data")
+            return see_other(call, "/account/confirm", back="/account/data")
         except UbrError as error:
-            return await _own(request, actor, "data.html", "data", error=error)
+            return await _own(call, actor, "data.html", "data", error=error)
         response.headers["content-disposition"] = 'attachment; filename="account.json"'
         return response
 
     @get("/account/delete", page_operation("get_deletion_page"))
     @with_login
-    async def deletion(self, request: Call, actor: Actor) -> Response:
-        return await _own(request, actor, "deletion.html", "data")
+    async def deletion(self, call: Call, actor: Actor) -> Response:
+        return await _own(call, actor, "deletion.html", "data")
 
     @post("/account/delete", form_operation("post_deletion"))
     @with_login
-    async def delete(self, request: Call, actor: Actor) -> Response:
+    async def delete(self, call: Call, actor: Actor) -> Response:
         try:
-            await request.ubr.delete_user(DeleteUserCommand(user_id=actor.user_id), actor=actor)
+            await call.ubr.delete_user(DeleteUserCommand(user_id=actor.user_id), actor=actor)
         except ReauthenticationRequired:
-            return see_other(request, "/account/confirm", back="/account/delete")
+            return see_other(call, "/account/confirm", back="/account/delete")
         except UbrError as error:
-            return await _own(request, actor, "deletion.html", "data", error=error)
-        request.take_cookie()
-        return see_other(request, "/login", notice="deleted")
+            return await _own(call, actor, "deletion.html", "data", error=error)
+        call.take_cookie()
+        return see_other(call, "/login", notice="deleted")
 
     @get("/account/confirm", page_operation("get_confirmation_page"))
     @with_login
-    async def unconfirmed(self, request: Call, actor: Actor) -> Response:
-        back = back_of(request, query_of(request).get("return_to"))
-        return await _own(request, actor, "confirm.html", "", back=back)
+    async def unconfirmed(self, call: Call, actor: Actor) -> Response:
+        back = back_of(call, query_of(call).get("return_to"))
+        return await _own(call, actor, "confirm.html", "", back=back)
 
     @post("/account/confirm", form_operation("post_confirmation_page"))
     @with_login
-    async def confirm(self, request: Call, actor: Actor) -> Response:
+    async def confirm(self, call: Call, actor: Actor) -> Response:
         """A login as the same user, in a new session. The session before it ends, and its cookie with it."""
-        form = request.form()
-        back = back_of(request, form.get("return_to"))
-        me = await request.ubr.get_me(actor=actor)
+        form = call.form()
+        back = back_of(call, form.get("return_to"))
+        me = await call.ubr.get_me(actor=actor)
         try:
-            command = form.command(LogInBrowserCommand, email=me.email, cookie=request.replaced_cookie)
-            login = await request.ubr.log_in_browser(command)
+            command = form.command(LogInBrowserCommand, email=me.email, cookie=call.replaced_cookie)
+            login = await call.ubr.log_in_browser(command)
         except UbrError as error:
-            return await _own(request, actor, "confirm.html", "", error=error, back=back)
-        request.give_cookie(login.cookie)
-        return lead_to(request, back or "/account")
+            return await _own(call, actor, "confirm.html", "", error=error, back=back)
+        call.give_cookie(login.cookie)
+        return lead_to(call, back or "/account")
 
 
-async def _own(request: Call, actor: Actor, template: str, section: str, **shown: Any) -> Response:
-    me = await request.ubr.get_me(actor=actor)
+async def _own(call: Call, actor: Actor, template: str, section: str, **shown: Any) -> Response:
+    me = await call.ubr.get_me(actor=actor)
     own = _permissions(me)
     if template == "profile.html":
-        await site_of(request).load()
-        fields, level, words = request.ubr.update_user.user_fields, writing_level(own), words_of(request)
+        await site_of(call).load()
+        fields, level, words = call.ubr.update_user.user_fields, writing_level(own), words_of(call)
         shown |= {
             "inputs": inputs(fields, level, words, me.fields),
             "texts": texts(fields, words, me.fields, beside=level),
         }
     return await show(
-        request,
+        call,
         template,
         section=section,
         me=me,
-        min_length=request.ubr.register_user.policy.password_min_length,
-        manages=site_of(request).options.scope == "all" and entitled(own),
+        min_length=call.ubr.register_user.policy.password_min_length,
+        manages=site_of(call).options.scope == "all" and entitled(own),
         place=_PLACES.get(template),
         **shown,
     )
@@ -205,13 +205,13 @@ def _permissions(me: MeResult) -> Permissions:
     return Permissions.of(map(Permission, me.permissions))
 
 
-async def _sessions(request: Call, actor: Actor, *, error: UbrError | None = None) -> Response:
-    cursor = query_of(request).get("cursor")
-    sessions = await request.ubr.list_sessions(
+async def _sessions(call: Call, actor: Actor, *, error: UbrError | None = None) -> Response:
+    cursor = query_of(call).get("cursor")
+    sessions = await call.ubr.list_sessions(
         ListSessionsCommand(user_id=actor.user_id, cursor=cursor or None), actor=actor
     )
     # The current one may be on another page.
     others = cursor is not None or any(not session.current for session in sessions.items)
     return await _own(
-        request, actor, "sessions.html", "sessions", sessions=sessions, others=others, device=device, error=error
+        call, actor, "sessions.html", "sessions", sessions=sessions, others=others, device=device, error=error
     )

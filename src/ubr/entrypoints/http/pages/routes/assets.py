@@ -15,7 +15,7 @@ class PageAssets(Controller):
     path = "/assets"
 
     @get(
-        "/{asset:str}",
+        "/{asset}",
         operation(
             None,
             PAGES,
@@ -27,12 +27,12 @@ class PageAssets(Controller):
             described=False,
         ),
     )
-    async def asset(self, request: Call) -> Response:
-        site = site_of(request)
+    async def asset(self, call: Call) -> Response:
+        site = site_of(call)
         await site.load()
-        found = site.assets.served.get(request.path_params["asset"])
+        found = site.assets.served.get(call.path_params["asset"])
         if found is None:
             raise NotFound("This path does not exist")
-        response = serve(request, found, cache_control=FOR_GOOD)
+        response = serve(call, found, cache_control=FOR_GOOD)
         response.headers["cross-origin-resource-policy"] = "same-origin"
         return response

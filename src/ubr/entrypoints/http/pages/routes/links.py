@@ -21,47 +21,47 @@ from ubr.entrypoints.http.routing import get, post
 
 class LinkPages(PageController):
     @get("/reset-password", page_operation("get_reset_password_page"))
-    async def new_password(self, request: Call) -> Response:
-        return await _with_password(request, "reset.html")
+    async def new_password(self, call: Call) -> Response:
+        return await _with_password(call, "reset.html")
 
     @post("/reset-password", form_operation("post_reset_password_page"))
-    async def reset_password(self, request: Call) -> Response:
-        form = _with_token(request.form())
+    async def reset_password(self, call: Call) -> Response:
+        form = _with_token(call.form())
         try:
-            await request.ubr.reset_password(form.command(ResetPasswordCommand))
+            await call.ubr.reset_password(form.command(ResetPasswordCommand))
         except UbrError as error:
-            return await _with_password(request, "reset.html", form, error)
-        return see_other(request, "/login", notice="reset-done")
+            return await _with_password(call, "reset.html", form, error)
+        return see_other(call, "/login", notice="reset-done")
 
     @get("/verify-email", page_operation("get_verify_email_page"))
-    async def unverified(self, request: Call) -> Response:
-        return await show(request, "verify.html", with_password=False)
+    async def unverified(self, call: Call) -> Response:
+        return await show(call, "verify.html", with_password=False)
 
     @post("/verify-email", form_operation("post_verify_email_page"))
-    async def verify_email(self, request: Call) -> Response:
-        form = _with_token(request.form())
+    async def verify_email(self, call: Call) -> Response:
+        form = _with_token(call.form())
         asked = "password" in form
         try:
-            await request.ubr.verify_email(form.command(VerifyEmailCommand))
+            await call.ubr.verify_email(form.command(VerifyEmailCommand))
         except UbrError as error:
             if not asked and _wants_password(error):
                 # This step is the same for everyone until here: only the service knows what the link is for.
-                return await _with_password(request, "verify.html", form, with_password=True)
-            return await _with_password(request, "verify.html", form, error, with_password=asked)
-        return see_other(request, "/login", notice="verify-done")
+                return await _with_password(call, "verify.html", form, with_password=True)
+            return await _with_password(call, "verify.html", form, error, with_password=asked)
+        return see_other(call, "/login", notice="verify-done")
 
     @get("/undo-email", page_operation("get_undo_email_page"))
-    async def changed(self, request: Call) -> Response:
-        return await show(request, "undo.html")
+    async def changed(self, call: Call) -> Response:
+        return await show(call, "undo.html")
 
     @post("/undo-email", form_operation("post_undo_email_page"))
-    async def undo_email_change(self, request: Call) -> Response:
-        form = _with_token(request.form())
+    async def undo_email_change(self, call: Call) -> Response:
+        form = _with_token(call.form())
         try:
-            await request.ubr.undo_email_change(form.command(UndoEmailChangeCommand))
+            await call.ubr.undo_email_change(form.command(UndoEmailChangeCommand))
         except UbrError as error:
-            return await show(request, "undo.html", form=_kept(form, error), error=error)
-        return see_other(request, "/login", notice="undo-done")
+            return await show(call, "undo.html", form=_kept(form, error), error=error)
+        return see_other(call, "/login", notice="undo-done")
 
 
 def _with_token(form: Form) -> Form:
@@ -74,10 +74,10 @@ def _wants_password(error: UbrError) -> bool:
 
 
 async def _with_password(
-    request: Call, template: str, form: Form | None = None, error: UbrError | None = None, **shown: Any
+    call: Call, template: str, form: Form | None = None, error: UbrError | None = None, **shown: Any
 ) -> Response:
-    min_length = request.ubr.register_user.policy.password_min_length
-    return await show(request, template, form=_kept(form, error), error=error, min_length=min_length, **shown)
+    min_length = call.ubr.register_user.policy.password_min_length
+    return await show(call, template, form=_kept(form, error), error=error, min_length=min_length, **shown)
 
 
 def _kept(form: Form | None, error: UbrError | None) -> Form | None:

@@ -29,66 +29,66 @@ from ubr.entrypoints.http.routing import get, post
 
 class RegistrationPages(PageController):
     @get("/register", page_operation("get_registration_page"))
-    async def registration(self, request: Call) -> Response:
-        return await _registration(request, back=back_of(request, query_of(request).get("return_to")))
+    async def registration(self, call: Call) -> Response:
+        return await _registration(call, back=back_of(call, query_of(call).get("return_to")))
 
     @post("/register", form_operation("post_registration_page"))
-    async def register(self, request: Call) -> Response:
-        form = request.form()
-        back = back_of(request, form.get("return_to"))
+    async def register(self, call: Call) -> Response:
+        form = call.form()
+        back = back_of(call, form.get("return_to"))
         try:
-            fields = given(request.ubr.register_user.user_fields, Access.USER, form)
-            user = await request.ubr.register_user(form.command(RegisterUserCommand, fields=fields))
+            fields = given(call.ubr.register_user.user_fields, Access.USER, form)
+            user = await call.ubr.register_user(form.command(RegisterUserCommand, fields=fields))
         except UbrError as error:
-            return await _registration(request, form=form, error=error, back=back)
+            return await _registration(call, form=form, error=error, back=back)
         if user is None:
-            return see_other(request, "/login", notice="registration-mailed", back=back)
+            return see_other(call, "/login", notice="registration-mailed", back=back)
         try:
-            login = await request.ubr.log_in_browser(form.command(LogInBrowserCommand, cookie=request.replaced_cookie))
+            login = await call.ubr.log_in_browser(form.command(LogInBrowserCommand, cookie=call.replaced_cookie))
         except UbrError:  # the account exists; the login page shows the reason
-            return see_other(request, "/login", notice="registered", back=back)
-        request.give_cookie(login.cookie)
-        return see_other(request, "/account", notice="registered") if back is None else lead_to(request, back)
+            return see_other(call, "/login", notice="registered", back=back)
+        call.give_cookie(login.cookie)
+        return see_other(call, "/account", notice="registered") if back is None else lead_to(call, back)
 
     @get("/forgot", page_operation("get_forgotten_password_page"))
-    async def forgotten(self, request: Call) -> Response:
-        return await show(request, "forgot.html")
+    async def forgotten(self, call: Call) -> Response:
+        return await show(call, "forgot.html")
 
     @post("/forgot", form_operation("post_forgotten_password_page"))
-    async def request_reset(self, request: Call) -> Response:
-        form = request.form()
+    async def request_reset(self, call: Call) -> Response:
+        form = call.form()
         try:
-            await request.ubr.request_password_reset(form.command(RequestPasswordResetCommand))
+            await call.ubr.request_password_reset(form.command(RequestPasswordResetCommand))
         except UbrError as error:
-            return await show(request, "forgot.html", form=form, error=error)
-        return see_other(request, "/login", notice="reset-mailed")
+            return await show(call, "forgot.html", form=form, error=error)
+        return see_other(call, "/login", notice="reset-mailed")
 
     @get("/verify-email/resend", page_operation("get_resend_page"))
-    async def unverified(self, request: Call) -> Response:
-        return await show(request, "resend.html")
+    async def unverified(self, call: Call) -> Response:
+        return await show(call, "resend.html")
 
     @post("/verify-email/resend", form_operation("post_resend_page"))
-    async def resend(self, request: Call) -> Response:
-        form = request.form()
+    async def resend(self, call: Call) -> Response:
+        form = call.form()
         try:
-            await request.ubr.resend_verification(form.command(ResendVerificationCommand))
+            await call.ubr.resend_verification(form.command(ResendVerificationCommand))
         except UbrError as error:
-            return await show(request, "resend.html", form=form, error=error)
-        return see_other(request, "/login", notice="verification-mailed")
+            return await show(call, "resend.html", form=form, error=error)
+        return see_other(call, "/login", notice="verification-mailed")
 
 
 async def _registration(
-    request: Call, *, back: str | None, form: Form | None = None, error: UbrError | None = None
+    call: Call, *, back: str | None, form: Form | None = None, error: UbrError | None = None
 ) -> Response:
-    policy = request.ubr.register_user.policy
-    await site_of(request).load()
+    policy = call.ubr.register_user.policy
+    await site_of(call).load()
     return await show(
-        request,
+        call,
         "register.html",
         form=form,
         error=error,
         back=back,
         registration=policy.registration,
         min_length=policy.password_min_length,
-        inputs=inputs(request.ubr.register_user.user_fields, Access.USER, words_of(request)),
+        inputs=inputs(call.ubr.register_user.user_fields, Access.USER, words_of(call)),
     )
