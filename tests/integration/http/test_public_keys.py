@@ -32,7 +32,7 @@ async def test_a_client_that_sends_no_cache_gets_no_earlier_answer(
 ) -> None:
     assert service.ubr is not None
     keys = service.ubr.get_public_keys.keys
-    await keys.recent()
+    await keys.ensure_recent()
 
     async def out_of_reach() -> None:
         raise StoreUnavailable

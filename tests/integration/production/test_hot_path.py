@@ -163,7 +163,7 @@ async def test_requests_that_hold_every_connection_make_no_view_stale(new_databa
         session_cache = ubr.authenticate.authorize.session_cache
         await session_cache.renew()
         await session_cache.poll_feed()
-        await ubr.authenticate.keys.recent()
+        await ubr.authenticate.keys.ensure_recent()
         command = FollowRevocationsCommand(verifier=uuid4())
         told = await ubr.follow_revocations(command, actor=SYSTEM)
         command = FollowRevocationsCommand(verifier=command.verifier, since=told.number, epoch=told.epoch)

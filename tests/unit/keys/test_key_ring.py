@@ -101,14 +101,14 @@ class Worker:
 async def worker() -> Worker:
     made = Worker()
     await made.make_key()
-    await made.keys.current()
+    await made.keys.ensure_current()
     assert made.reads == 1
     return made
 
 
 async def test_nothing_is_read_while_nothing_changes(worker: Worker) -> None:
     for _ in range(10):
-        await worker.keys.current()
+        await worker.keys.ensure_current()
         await worker.session_cache.poll_feed()
     assert worker.reads == 0
 
@@ -117,7 +117,7 @@ async def test_a_change_is_read_once_for_all_waiting_calls(worker: Worker) -> No
     await worker.make_key()
     await worker.session_cache.poll_feed()
     assert worker.known == 1
-    await asyncio.gather(*(worker.keys.current() for _ in range(50)))
+    await asyncio.gather(*(worker.keys.ensure_current() for _ in range(50)))
     assert (worker.known, worker.reads) == (2, 1)
 
 
@@ -125,12 +125,12 @@ async def test_what_is_heard_of_during_a_reading_is_read_again(worker: Worker) -
     await worker.make_key()
     await worker.session_cache.poll_feed()
     worker.uow.going.clear()
-    first = asyncio.create_task(worker.keys.current())
+    first = asyncio.create_task(worker.keys.ensure_current())
     await asyncio.sleep(0)
     await asyncio.sleep(0.01)
     await worker.make_key()
     await worker.session_cache.poll_feed()
-    second = asyncio.create_task(worker.keys.current())
+    second = asyncio.create_task(worker.keys.ensure_current())
     await asyncio.sleep(0.01)
     worker.uow.going.set()
     await first
@@ -143,7 +143,7 @@ async def test_without_the_store_the_keys_are_not_current_but_are_shown(worker: 
     await worker.session_cache.poll_feed()
     worker.uow.failing = True
     with pytest.raises(StoreUnavailable):
-        await worker.keys.current()
+        await worker.keys.ensure_current()
     show = GetPublicKeys(worker.tokens, worker.keys, lambda: NOW)
     assert len(await show()) == 1
     with pytest.raises(StoreUnavailable):
@@ -154,7 +154,7 @@ async def test_without_the_store_the_keys_are_not_current_but_are_shown(worker: 
     with pytest.raises(StoreUnavailable):
         await show()
     worker.uow.failing = False
-    await worker.keys.current()
+    await worker.keys.ensure_current()
     assert worker.known == 2
 
 
@@ -163,10 +163,10 @@ async def test_every_wait_ends() -> None:
     await worker.make_key()
     worker.uow.going.clear()
     with pytest.raises(StoreUnavailable, match="The signing keys were not read in time"):
-        await worker.keys.current()
+        await worker.keys.ensure_current()
     worker.uow.going.set()
     worker.session_cache.times = CacheTimes(poll=POLL, bound=30.0)  # a busy machine may need longer for this one
-    await worker.keys.current()
+    await worker.keys.ensure_current()
     assert worker.known == 1
 
 
@@ -204,9 +204,9 @@ async def test_however_many_come_with_unknown_keys_the_store_is_asked_now_and_th
 async def test_what_is_shown_is_never_older_than_the_feed_would_be(worker: Worker) -> None:
     await asyncio.sleep(POLL)
     await worker.make_key()
-    await asyncio.gather(*(worker.keys.recent() for _ in range(20)))
+    await asyncio.gather(*(worker.keys.ensure_recent() for _ in range(20)))
     assert (worker.known, worker.reads) == (2, 1)
-    await asyncio.gather(*(worker.keys.recent() for _ in range(20)))
+    await asyncio.gather(*(worker.keys.ensure_recent() for _ in range(20)))
     assert worker.reads == 0
 
 

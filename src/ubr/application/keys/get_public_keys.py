@@ -26,7 +26,7 @@ class GetPublicKeys(msgspec.Struct, frozen=True):
     async def __call__(self, *, current: bool = False) -> tuple[str, ...]:
         """Each key as a JSON text."""
         try:
-            await self.keys.recent()
+            await self.keys.ensure_recent()
         except StoreUnavailable:
             if current or not self.keys.read_within(JWKS_CACHE):
                 raise

@@ -32,18 +32,18 @@ class KeyRing:
         self._unit_of_work = unit_of_work
         self._access_tokens = access_tokens
         self._elapsed = elapsed
-        self.reads = 0
+        self.generation = 0
         """Number of times that the keys were read. While it stays the same, so do the installed keys."""
         self._heard = 0
         """Number of times that a key has changed, or may have."""
-        self._read = -1
+        self._read_heard = -1
         """The value of `_heard` when the read of the installed keys began."""
         self._read_at = float("-inf")
         self._begun = 0
         self._done = 0
-        self._reading: asyncio.Task[None] | None = None
-        self._asking: asyncio.Task[None] | None = None
-        self._asked = float("-inf")
+        self._running_read: asyncio.Task[None] | None = None
+        self._running_ask: asyncio.Task[None] | None = None
+        self._asked_at = float("-inf")
         session_cache.on_key(self._hear)
 
     @asynccontextmanager
@@ -52,31 +52,31 @@ class KeyRing:
 
         Only speed depends on it: otherwise, the next call that needs the keys waits until they are read.
         """
-        task = asyncio.create_task(repeat(self.current, self._session_cache.times.poll))
+        task = asyncio.create_task(repeat(self.ensure_current, self._session_cache.times.poll))
         try:
             yield
         finally:
             task.cancel()
             # A running read is shared, so it was not cancelled with its waiters.
-            running = [each for each in (self._reading, self._asking) if each is not None]
+            running = [each for each in (self._running_read, self._running_ask) if each is not None]
             await asyncio.gather(task, *running, return_exceptions=True)
 
-    async def current(self) -> None:
+    async def ensure_current(self) -> None:
         """Return when the installed keys are as new as a fresh session cache.
 
         Errors: `StoreUnavailable` if they cannot be read in time.
         """
         await self._session_cache.ensure_fresh()
         heard = self._heard
-        if self._read < heard:
-            await self._until(lambda: self._read >= heard)
+        if self._read_heard < heard:
+            await self._until(lambda: self._read_heard >= heard)
 
-    async def recent(self) -> None:
-        """Like `current`, for publishing the keys: they were also read no longer ago than one poll interval.
+    async def ensure_recent(self) -> None:
+        """Like `ensure_current`, for publishing the keys: they were also read no longer ago than one poll interval.
 
         Errors: `StoreUnavailable` if they cannot be read in time.
         """
-        await self.current()
+        await self.ensure_current()
         oldest = self._elapsed() - self._session_cache.times.poll
         await self._until(lambda: self._read_at >= oldest)
 
@@ -92,9 +92,9 @@ class KeyRing:
         Errors: `StoreUnavailable`; `WrongEventLoop`.
         """
         self._session_cache.home.check()
-        if self._asking is None or self._asking.done():
-            self._asking = shared(self._ask())
-        await asyncio.shield(self._asking)
+        if self._running_ask is None or self._running_ask.done():
+            self._running_ask = shared(self._ask())
+        await asyncio.shield(self._running_ask)
 
     async def read(self, tx: Transaction) -> tuple[str, ...]:
         """Install the keys as read in the caller's unit of work. Returns the `kid` of the locked ones.
@@ -109,19 +109,19 @@ class KeyRing:
 
     async def _install(self, tx: Transaction) -> tuple[str, ...]:
         keys = await tx.signing_keys.all()
-        self.reads += 1
+        self.generation += 1
         return self._access_tokens.install(keys, tx.now)
 
     def _hear(self) -> None:
         self._heard += 1
 
     async def _ask(self) -> None:
-        pause = self._asked + self._session_cache.times.poll - self._elapsed()
+        pause = self._asked_at + self._session_cache.times.poll - self._elapsed()
         if pause > 0:
             await asyncio.sleep(pause)
         # Later callers may have a key that this read misses, and need another read.
-        self._asking = None
-        self._asked, begun = self._elapsed(), self._begun
+        self._running_ask = None
+        self._asked_at, begun = self._elapsed(), self._begun
         await self._until(lambda: self._done > begun)
 
     async def _until(self, satisfied: Callable[[], bool]) -> None:
@@ -129,17 +129,17 @@ class KeyRing:
         try:
             async with asyncio.timeout(self._session_cache.times.patience):
                 while not satisfied():
-                    if self._reading is None or self._reading.done():
-                        self._reading = shared(self._read_keys())
-                    await asyncio.shield(self._reading)
+                    if self._running_read is None or self._running_read.done():
+                        self._running_read = shared(self._read_again())
+                    await asyncio.shield(self._running_read)
         except TimeoutError:
             raise StoreUnavailable("The signing keys were not read in time") from None
 
-    async def _read_keys(self) -> None:
+    async def _read_again(self) -> None:
         self._begun += 1
         number, heard, began = self._begun, self._heard, self._elapsed()
         async with self._unit_of_work.read() as tx:
             locked = await self._install(tx)
-        self._done, self._read, self._read_at = number, heard, began
+        self._done, self._read_heard, self._read_at = number, heard, began
         if locked:
             _log.error("UBR_SECRET_KEY does not decrypt a newly created signing key: %s", ", ".join(locked))

@@ -91,7 +91,7 @@ class LogInMachine(msgspec.Struct, frozen=True):
             raise refused.error from None
 
     async def _log_in(self, command: LogInMachineCommand, actor: Actor | System | None) -> MachineTokenResult:
-        await self.keys.current()
+        await self.keys.ensure_current()
         async with self.unit_of_work.read() as tx:
             # A later change of the session, the user or a role is missing from the token, and makes every worker and
             # verifier refuse it. So nothing has to be locked.

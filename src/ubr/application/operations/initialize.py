@@ -83,7 +83,7 @@ class Initialize(msgspec.Struct, frozen=True):
 
         Errors: `NoSigningKey`, `LogKeyLocked`, `StoreUnavailable`.
         """
-        await self.keys.current()
+        await self.keys.ensure_current()
         async with self.unit_of_work.read() as tx:
             signs, log_keys = self.access_tokens.signs_at(tx.now), await tx.log_keys.all()
         if not signs:

@@ -26,13 +26,15 @@ class Authenticate(msgspec.Struct, frozen=True):
     clock: Clock
 
     async def __call__(self, token: str, /) -> Actor:
-        read = self.keys.reads
+        generation = self.keys.generation
         claims = await self._claims(token)
         actor = Actor(claims.user_id, claims.session_id)
+        # The use case checks the session again. But a 401 comes before a 400 for the body, and other callers, such as
+        # programs that embed ubr, have no use case.
         await self.authorize.check(actor)
-        await self.keys.current()
+        await self.keys.ensure_current()
         # The session was checked recently enough. The keys may have changed since the token was verified.
-        if self.keys.reads != read or not claims.in_time(self.clock()):
+        if self.keys.generation != generation or not claims.in_time(self.clock()):
             self.access_tokens.verify(token, self.clock())
         return actor
 
@@ -43,7 +45,7 @@ class Authenticate(msgspec.Struct, frozen=True):
         to every worker. Errors: `InvalidToken`.
         """
         claims = await self._claims(token)
-        await self.keys.current()
+        await self.keys.ensure_current()
         self.access_tokens.verify(token, self.clock())
         return Actor(claims.user_id, claims.session_id)
 

@@ -46,7 +46,7 @@ class IssueAccessToken(msgspec.Struct, frozen=True):
     ) -> AccessTokenResult:
         holder = await self.authenticate(command.cookie)
         await self.rate_limiter.refresh(holder.session_id)
-        await self.keys.current()
+        await self.keys.ensure_current()
         async with self.unit_of_work.read() as tx:
             position = await tx.feed_position()
             principal = await tx.principals.get(holder.session_id)

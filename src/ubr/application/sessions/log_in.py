@@ -59,7 +59,7 @@ class LogIn(msgspec.Struct, frozen=True):
         password = bounded_password(command.password)
         await self.hooks.run_before(command, actor)
         async with self.passwords.checked(email, password) as attempt:
-            await self.keys.current()  # before the unit, because it may read on another connection
+            await self.keys.ensure_current()  # before the unit, because it may read on another connection
             async with self.unit_of_work.begin(actor) as tx:
                 position = await tx.feed_position()  # before the user: the token may lack later changes
                 user = await attempt.user_in(tx)

@@ -71,7 +71,7 @@ class RefreshSession(msgspec.Struct, frozen=True):
         await self.rate_limiter.refresh(token.session_id)
         successor = self.mint.mint(token.session_id)
         sealed = self.mint.seal(successor.secret, command.refresh_token)
-        await self.keys.current()
+        await self.keys.ensure_current()
         async with self.unit_of_work.begin(actor) as tx:
             session_id = await tx.refresh_tokens.spend(digest, successor=sealed, now=tx.now)
             if session_id is not None:
