@@ -25,6 +25,7 @@ from ubr.adapters.security.passwords import (
 )
 from ubr.entrypoints.addresses import unclear_addresses
 from ubr.settings import (
+    DATABASE_FILE,
     EMBEDDED,
     MEMORY,
     SECRET_FILE,
@@ -43,6 +44,7 @@ from ubr.settings import (
     parse_duration,
 )
 from ubr.settings.declaration import Setting
+from ubr.settings.embedded import MAIL_FOLDER
 
 LOGO = str(Path(ubr.entrypoints.http.__path__[0], "pages", "static", "icon.svg"))
 KEY = "0123456789abcdef" * 2
@@ -761,6 +763,12 @@ def test_no_secret_is_made_where_one_is_given() -> None:
 
 def _read_secret(answers: "SimpleQueue[bytes]") -> None:
     answers.put(ensure_embedded_files(Settings.from_env({})).secret_keys[0])
+
+
+def test_what_is_kept_here_is_not_offered_for_committing() -> None:
+    ignored = (Path(__file__).parents[2] / ".gitignore").read_text().splitlines()
+    for file in (SECRET_FILE, DATABASE_FILE, MAIL_FOLDER):
+        assert f"/{file.parts[0]}/" in ignored
 
 
 def test_all_who_race_for_the_secret_get_the_same() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,15 @@ async def test_it_serves_from_start_to_stop() -> None:
     async with httpx.AsyncClient(transport=transport, base_url="http://ubr.test") as client:
         assert (await client.get("/health/ready")).status_code == 200
     assert await server.stop() == {"type": "lifespan.shutdown.complete"}
+
+
+async def test_what_it_has_made_at_the_start_is_not_looked_at_by_the_garbage_collector() -> None:
+    server = Server(Service(memory_settings()))
+    before = gc.get_freeze_count()
+    await server.start()
+    started = gc.get_freeze_count()
+    await server.stop()
+    assert started > before
 
 
 async def test_without_its_database_it_does_not_start() -> None:
