@@ -218,6 +218,7 @@ def _of_sqlite(error: sqlite3.Error, statement: str) -> UbrError | None:
 
 def _of_postgresql(driver: BaseException, *, lost: bool) -> UbrError | None:
     if type(driver).__name__ in _STALE_PLANS:
+        # Nothing was executed, and the next attempt prepares the query again: reads are repeated for this too.
         return SqlTransactionConflict("stale plan")
     state, reason = _state(driver), driver.__cause__ or driver.__context__
     if (state or "08").startswith("08") and isinstance(reason, ssl.SSLError):

@@ -126,7 +126,7 @@ def summary_columns(c: Any) -> tuple[ColumnElement[Any], ...]:
 
 
 def summary_json(c: Any, roles: ColumnElement[Any]) -> ColumnElement[Any]:
-    """A `UserSummary` as JSON, on PostgreSQL."""
+    """A `UserSummary` as JSON, on PostgreSQL: an array, in the order of its fields."""
     id, address, key, *others, kind, fields = summary_columns(c)
     email = func.json_build_object(text("'address'"), address, text("'key'"), key)
     return func.json_build_array(id, email, *others, roles, kind, func.coalesce(fields, text("'{}'::jsonb")))

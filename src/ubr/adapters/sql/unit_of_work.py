@@ -163,20 +163,21 @@ class SqlUnitOfWork:
 
     @asynccontextmanager
     async def peek(self) -> AsyncIterator[SqlRepositories]:
-        async with self._connection(Mode.PEEK) as connection:
+        async with self._single(Mode.PEEK) as connection:
             yield SqlRepositories(connection)
 
     @asynccontextmanager
     async def autocommit(self) -> AsyncIterator[SqlRepositories]:
-        async with self._in_turn(), self._connection(Mode.AUTOCOMMIT) as connection:
+        async with self._in_turn(), self._single(Mode.AUTOCOMMIT) as connection:
             yield SqlRepositories(connection)
             await connection.commit()
 
+    # Units on a connection of the host open it in another way.
     def _opened(self, mode: Mode) -> AbstractAsyncContextManager[SqlConnection]:
         return SqlConnection.opened(self._engine, mode)
 
     @asynccontextmanager
-    async def _connection(self, mode: Mode) -> AsyncIterator[SqlConnection]:
+    async def _single(self, mode: Mode) -> AsyncIterator[SqlConnection]:
         """A connection that does not ask PostgreSQL for the time: its statements do."""
         async with self._opened(mode) as connection:
             connection.moment = None if self._clock is None else self._clock()

@@ -72,7 +72,7 @@ class ListUsers(msgspec.Struct, frozen=True):
     user_fields: UserFields = NO_FIELDS
 
     @denials_recorded
-    @retry_on_conflict
+    @retry_on_conflict  # a stale plan: a migration has changed a table since its query was prepared
     async def __call__(self, command: ListUsersCommand, /, *, actor: Actor | System) -> Page[UserResult]:
         limit = check_limit(command.limit)
         role = None if command.role is None else RoleName.parse(command.role, "/role")
@@ -80,17 +80,18 @@ class ListUsers(msgspec.Struct, frozen=True):
         if len(command.fields) > MAX_TERMS:
             raise Invalid(f"A search names at most {MAX_TERMS} fields")
         terms = self.user_fields.sought(command.fields, administrating(actor))
-        sought = (None, None) if prefix is None else (prefix.email, prefix.name)
-        scope = ("users", *sought, role, command.status, command.sort, *chain.from_iterable(terms))
+        prefix_keys = (None, None) if prefix is None else (prefix.email, prefix.name)
+        bound_to = ("users", *prefix_keys, role, command.status, command.sort, *chain.from_iterable(terms))
         by_email = command.sort.endswith("email")
         after: After[datetime] | After[str] | None
         if by_email:
-            after = self.pager.after(command.cursor, scope, str)
+            after = self.pager.after(command.cursor, bound_to, str)
         else:
-            after = self.pager.after(command.cursor, scope, datetime.fromisoformat)
+            after = self.pager.after(command.cursor, bound_to, datetime.fromisoformat)
         (await self.authorize(actor)).require(USERS_READ)
         which = UserFilter(prefix=prefix, role=role, status=command.status, sort=command.sort, terms=terms)
         searched = prefix is not None or role is not None or bool(terms)
+        # A search takes several queries, which have to see the same users. One query needs no unit (ADR 55).
         async with self.unit_of_work.read() if searched else self.unit_of_work.peek() as tx:
             if terms:
                 self._check_indexed(terms, await tx.users.indexes())
@@ -100,7 +101,7 @@ class ListUsers(msgspec.Struct, frozen=True):
             return (user.email.key if by_email else user.created_at), user.id
 
         view = self.user_fields.seen_by(administrating(actor))
-        users, cursor = self.pager.cut(found.items, limit, scope, key, reached=found.reached)
+        users, cursor = self.pager.cut(found.items, limit, bound_to, key, reached=found.reached)
         return Page(items=[of_summary(UserResult, user, view) for user in users], next_cursor=cursor)
 
     def _check_indexed(self, terms: tuple[Term, ...], indexes: list[FieldIndex]) -> None:

@@ -132,6 +132,7 @@ class VerifyEmail(msgspec.Struct, frozen=True):
 
     async def _change_email(self, link: OneTimeLink) -> None:
         user_id = _owner(link)
+        # It acts as the session that asked for the change, which goes on: the link may be opened without a session.
         asked = None if link.session_id is None else Actor(user_id, link.session_id)
         async with self.unit_of_work.ending(Change("user", str(user_id)), actor=asked) as tx:
             user = await tx.users.get(user_id)

@@ -85,8 +85,8 @@ class ListLogs(msgspec.Struct, frozen=True):
         request = () if which.request_id is None else (which.request_id,)
         session = () if which.session_id is None else ("session", which.session_id)
         common = (which.level, which.action, which.actor_id, which.target_id, which.since, which.until)
-        scope = ("logs", *common, *request, *session)
-        after = self.pager.after(command.cursor, scope, datetime.fromisoformat)
+        bound_to = ("logs", *common, *request, *session)
+        after = self.pager.after(command.cursor, bound_to, datetime.fromisoformat)
         (await self.authorize(actor)).require(LOGS_READ)
         # One moment for all statements of a search: the place at which it stops is a number of entries further on.
         async with self.unit_of_work.read() if which.several else self.unit_of_work.peek() as tx:
@@ -95,7 +95,7 @@ class ListLogs(msgspec.Struct, frozen=True):
             tx.record(LogRead(filters=_filters(which, known=bool(found.items)), entries=min(len(found.items), limit)))
             await tx.commit()
         entries, cursor = self.pager.cut(
-            found.items, limit, scope, lambda entry: (entry.timestamp, entry.id), reached=found.reached
+            found.items, limit, bound_to, lambda entry: (entry.timestamp, entry.id), reached=found.reached
         )
         return Page(items=[log_entry_result(entry) for entry in entries], next_cursor=cursor)
 

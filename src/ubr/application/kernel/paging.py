@@ -47,11 +47,14 @@ def check_limit(limit: int) -> int:
 
 
 class Pager(msgspec.Struct, frozen=True):
-    """Parses and makes cursors: positions in one list, signed together with that list's filters and sort."""
+    """Parses and makes cursors: positions in one list, signed together with that list's filters and sort.
+
+    Those are `bound_to`: the name of the list, and every filter and the sort of it.
+    """
 
     signer: Signer
 
-    def after(self, cursor: str | None, scope: Sequence[object], read: Callable[[str], K]) -> After[K] | None:
+    def after(self, cursor: str | None, bound_to: Sequence[object], read: Callable[[str], K]) -> After[K] | None:
         """The start of the page; None for the first. `read` parses the sort key.
 
         Errors: `InvalidCursor` unless the cursor was made here, for this list, filter and sort.
@@ -65,7 +68,7 @@ class Pager(msgspec.Struct, frozen=True):
             if _text(raw) != cursor:  # a position has one cursor, although base64 has several encodings
                 raise InvalidCursor
             tag, message = raw[:_TAG], raw[_TAG:]
-            if not self.signer.verify("cursor", _bound(message, scope), tag):
+            if not self.signer.verify("cursor", _bound(message, bound_to), tag):
                 raise InvalidCursor
             key, id = json.loads(message)
             return After(read(key), UUID(id))
@@ -76,7 +79,7 @@ class Pager(msgspec.Struct, frozen=True):
         self,
         found: Sequence[T],
         limit: int,
-        scope: Sequence[object],
+        bound_to: Sequence[object],
         key: Callable[[T], tuple[datetime | str, UUID]],
         *,
         reached: After[datetime | str] | After[datetime] | None = None,
@@ -94,7 +97,7 @@ class Pager(msgspec.Struct, frozen=True):
             return items, None
         text = str(position) if isinstance(position, str) else position.isoformat()
         message = msgspec.json.encode((text, id))
-        raw = self.signer.sign("cursor", _bound(message, scope)) + message
+        raw = self.signer.sign("cursor", _bound(message, bound_to)) + message
         return items, _text(raw)
 
 
@@ -102,5 +105,5 @@ def _text(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-def _bound(message: bytes, scope: Sequence[object]) -> bytes:
-    return message + b"\0" + json.dumps([None if part is None else str(part) for part in scope]).encode()
+def _bound(message: bytes, bound_to: Sequence[object]) -> bytes:
+    return message + b"\0" + json.dumps([None if part is None else str(part) for part in bound_to]).encode()

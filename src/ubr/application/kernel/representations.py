@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
@@ -42,11 +42,14 @@ NO_VIEW = NO_FIELDS.seen_by(None)
 
 
 class Revised(Result, frozen=True, kw_only=True, dict=True):
-    """A representation with a revision. It is not a field, but the `ETag` over HTTP."""
+    """A representation with a revision. It is not a field, but the `ETag` over HTTP.
+
+    The function that makes the result puts it into `__dict__`, beside the fields. A user of a list has none.
+    """
 
     @property
     def revision(self) -> str:
-        """A text that changes whenever the resource does."""
+        """A text that changes whenever the resource does. Errors: `KeyError` for a user of a list."""
         return str(self.__dict__["revision"])
 
 
@@ -235,19 +238,13 @@ def user_result(kind: type[U], user: User, roles: Iterable[Role], now: datetime,
     """
     in_force = user.roles_at(now)
     held = sorted((role for role in roles if role.id in in_force), key=lambda role: role.name)
-
-    def own() -> Access:
-        permissions = union(role.permissions for role in held)
-        return Access.ADMINS if permissions.allow(USERS_READ) else Access.USER
-
+    own = Access.USER if view.level is not None else _level_of(held)
     result = of_summary(kind, user.summary([str(role.name) for role in held]), view, own, **more)
     result.__dict__["revision"] = user_revision(user, held, view)
     return result
 
 
-def of_summary(
-    kind: type[U], user: UserSummary, view: FieldView, own: Callable[[], Access] = lambda: Access.USER, **more: Any
-) -> U:
+def of_summary(kind: type[U], user: UserSummary, view: FieldView, own: Access = Access.USER, **more: Any) -> U:
     """A user without a revision: for lists. `own` is the user's own level of access to fields."""
     shown = None if user.kind is UserKind.MACHINE else view.of(user.fields, own)
     return kind(
@@ -263,6 +260,12 @@ def of_summary(
         fields=UNSET if shown is None else shown,
         **more,
     )
+
+
+def _level_of(held: Iterable[Role]) -> Access:
+    """The level of access to fields that a user with these roles has."""
+    permissions = union(role.permissions for role in held)
+    return Access.ADMINS if permissions.allow(USERS_READ) else Access.USER
 
 
 def user_revision(user: User, held: Sequence[Role], view: FieldView) -> str:

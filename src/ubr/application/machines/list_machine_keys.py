@@ -41,13 +41,13 @@ class ListMachineKeys(msgspec.Struct, frozen=True):
     @retry_on_conflict
     async def __call__(self, command: ListMachineKeysCommand, /, *, actor: Actor | System) -> Page[MachineKeyResult]:
         limit = check_limit(command.limit)
-        scope = ("machine keys", command.machine_id)
-        after = self.pager.after(command.cursor, scope, datetime.fromisoformat)
+        bound_to = ("machine keys", command.machine_id)
+        after = self.pager.after(command.cursor, bound_to, datetime.fromisoformat)
         user_id = UserId(command.machine_id)
         (await self.authorize(actor)).require_self_or(user_id, MACHINES_READ)
         async with self.unit_of_work.read() as tx:
             if await tx.machines.get(user_id) is None:
                 raise MachineNotFound
             found = await tx.machine_keys.page(user_id, after, limit + 1)
-        keys, cursor = self.pager.cut(found, limit, scope, lambda key: (key.created_at, key.id))
+        keys, cursor = self.pager.cut(found, limit, bound_to, lambda key: (key.created_at, key.id))
         return Page(items=[machine_key_result(MachineKeyResult, key) for key in keys], next_cursor=cursor)

@@ -33,12 +33,12 @@ class ListMachines(msgspec.Struct, frozen=True):
     @retry_on_conflict
     async def __call__(self, command: ListMachinesCommand, /, *, actor: Actor | System) -> Page[MachineResult]:
         limit = check_limit(command.limit)
-        scope = ("machines",)
-        after = self.pager.after(command.cursor, scope, str)
+        bound_to = ("machines",)
+        after = self.pager.after(command.cursor, bound_to, str)
         (await self.authorize(actor)).require(MACHINES_READ)
         async with self.unit_of_work.read() as tx:
             found = await tx.machines.page(after, limit + 1)
-            machines, cursor = self.pager.cut(found, limit, scope, lambda machine: (machine.name, machine.id))
+            machines, cursor = self.pager.cut(found, limit, bound_to, lambda machine: (machine.name, machine.id))
             roles = await tx.roles.many({role_id for machine in machines for role_id in machine.user.grants})
             items = [machine_result(machine, roles, tx.now) for machine in machines]
         return Page(items=items, next_cursor=cursor)

@@ -53,13 +53,13 @@ class ListMail(msgspec.Struct, frozen=True):
     @retry_on_conflict
     async def __call__(self, command: ListMailCommand, /, *, actor: Actor | System) -> Page[QueuedMailResult]:
         limit = check_limit(command.limit)
-        scope = ("outbox", command.state)
-        after = self.pager.after(command.cursor, scope, datetime.fromisoformat)
+        bound_to = ("outbox", command.state)
+        after = self.pager.after(command.cursor, bound_to, datetime.fromisoformat)
         (await self.authorize(actor)).require(EVERYTHING)
         dead = None if command.state is None else command.state == "given_up"
         async with self.unit_of_work.read() as tx:
             found = await tx.outbox.page(after, limit + 1, dead=dead)
-        queued_mails, cursor = self.pager.cut(found, limit, scope, lambda queued: (queued.created_at, queued.id))
+        queued_mails, cursor = self.pager.cut(found, limit, bound_to, lambda queued: (queued.created_at, queued.id))
         return Page(
             items=[
                 QueuedMailResult(

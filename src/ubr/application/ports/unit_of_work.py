@@ -123,7 +123,10 @@ class Transaction(Repositories, Protocol):
 
 class UnitOfWork(Protocol):
     def begin(self, actor: Actor | System | None) -> AbstractAsyncContextManager[Transaction]:
-        """Open a unit that may write, for an actor; None if the actor is not known yet. Make no remote calls inside."""
+        """Open a unit that may write, for an actor; None if the actor is not known yet. Make no remote calls inside.
+
+        After a commit, leaving it may wait until other workers know of the changes, and may run the hooks of the host.
+        """
         ...
 
     def read(self) -> AbstractAsyncContextManager[Transaction]:

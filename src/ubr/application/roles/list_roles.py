@@ -34,10 +34,10 @@ class ListRoles(msgspec.Struct, frozen=True):
     @retry_on_conflict
     async def __call__(self, command: ListRolesCommand, /, *, actor: Actor | System) -> Page[RoleResult]:
         limit = check_limit(command.limit)
-        scope = ("roles",)
-        after = self.pager.after(command.cursor, scope, datetime.fromisoformat)
+        bound_to = ("roles",)
+        after = self.pager.after(command.cursor, bound_to, datetime.fromisoformat)
         (await self.authorize(actor)).require(ROLES_READ)
         async with self.unit_of_work.peek() as tx:
             found = await tx.roles.page(after, limit + 1)
-        roles, cursor = self.pager.cut(found, limit, scope, lambda role: (role.created_at, role.id))
+        roles, cursor = self.pager.cut(found, limit, bound_to, lambda role: (role.created_at, role.id))
         return Page(items=[role_result(role) for role in roles], next_cursor=cursor)

@@ -42,8 +42,8 @@ class ListUserRoles(msgspec.Struct, frozen=True):
     async def __call__(self, command: ListUserRolesCommand, /, *, actor: Actor | System) -> Page[GrantResult]:
         limit = check_limit(command.limit)
         user_id = UserId(command.user_id)
-        scope = ("grants", user_id)
-        after = self.pager.after(command.cursor, scope, str)
+        bound_to = ("grants", user_id)
+        after = self.pager.after(command.cursor, bound_to, str)
         who = await self.authorize(actor)
         who.require_self_or(user_id, USERS_READ)
         async with self.unit_of_work.peek() as tx:
@@ -53,7 +53,7 @@ class ListUserRoles(msgspec.Struct, frozen=True):
             roles = await tx.roles.many(user.roles_at(self.clock()))
         held = sorted((role.name, role.id) for role in roles)
         rest = [pair for pair in held if after is None or pair > (after.key, after.id)]
-        page, cursor = self.pager.cut(rest, limit, scope, lambda pair: pair)
+        page, cursor = self.pager.cut(rest, limit, bound_to, lambda pair: pair)
         grants = [(name, user.grants[role_id]) for name, role_id in page]
         return Page(
             items=[grant_result(str(name), grant) for name, grant in grants],

@@ -42,8 +42,8 @@ class ListSessions(msgspec.Struct, frozen=True):
     @retry_on_conflict
     async def __call__(self, command: ListSessionsCommand, /, *, actor: Actor | System) -> Page[SessionResult]:
         limit = check_limit(command.limit)
-        scope = ("sessions", command.user_id)
-        after = self.pager.after(command.cursor, scope, datetime.fromisoformat)
+        bound_to = ("sessions", command.user_id)
+        after = self.pager.after(command.cursor, bound_to, datetime.fromisoformat)
         user_id = UserId(command.user_id)
         who = await self.authorize(actor)
         who.require_self_or(user_id, SESSIONS_READ)
@@ -51,6 +51,6 @@ class ListSessions(msgspec.Struct, frozen=True):
             if not who.is_user(user_id) and await tx.users.get(user_id) is None:
                 raise UserNotFound
             found = await tx.sessions.page(user_id, self.clock(), after, limit + 1)
-        sessions, cursor = self.pager.cut(found, limit, scope, lambda session: (session.created_at, session.id))
+        sessions, cursor = self.pager.cut(found, limit, bound_to, lambda session: (session.created_at, session.id))
         current = actor.session_id if isinstance(actor, Actor) else None
         return Page(items=[session_result(session, current) for session in sessions], next_cursor=cursor)

@@ -63,6 +63,8 @@ _NOT_SELF_REGISTERED: Final = 2
 class UserSummary(NamedTuple):
     """A user as others see it. `roles` holds the names of the roles in force, sorted."""
 
+    # The SQL adapter makes it by position (`adapters/sql/rows.py`): a change of the order is one there too.
+
     id: UserId
     email: Email
     full_name: str | None

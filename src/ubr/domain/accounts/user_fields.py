@@ -43,21 +43,21 @@ NO_STATE: Final = FieldState()
 
 
 class FieldView(msgspec.Struct, frozen=True):
-    """The fields as one reader sees them. A `level` of None is that of the user, by their own permissions."""
+    """The fields as one reader sees them. With a `level` of None, the reader is the user, whose level `of` is given."""
 
     fields: UserFields
     level: Access | None
     whole: bool = False
     """True for everything as it is stored: also values that no longer fit, and those of fields no longer declared."""
 
-    def of(self, stored: FieldValues, level: Callable[[], Access]) -> dict[str, object] | None:
+    def of(self, stored: FieldValues, own: Access) -> dict[str, object] | None:
         """Every field that the reader may see, null without a value; None if none are declared.
 
-        `level` is that of the user.
+        `own` is the level of the user, which only a view without a `level` needs.
         """
         if not self.fields.declared:
             return dict(stored) if self.whole and stored else None
-        access = level() if self.level is None else self.level
+        access = own if self.level is None else self.level
         shown: dict[str, object] = dict(stored) if self.whole else {}
         for field in self.fields.declared.values():
             if field.read <= access and field.name not in shown:

@@ -186,7 +186,7 @@ def test_without_a_declaration_fields_are_unknown() -> None:
         NO_FIELDS.created({}, Access.HOST)
     assert flaws(error) == [("/fields", "is not a known field")]
     assert NO_FIELDS.created(None, Access.HOST) == FieldState({}, Terms())
-    assert NO_FIELDS.seen_by(Access.HOST).of({"gone": 1}, lambda: Access.HOST) is None
+    assert NO_FIELDS.seen_by(Access.HOST).of({"gone": 1}, Access.HOST) is None
 
 
 @pytest.mark.parametrize(
@@ -280,31 +280,31 @@ def test_what_users_wrote_before_does_not_keep_others_from_writing_later() -> No
     ("level", "hidden"), [(Access.USER, {"since", "note"}), (Access.ADMINS, {"note"}), (Access.HOST, set())]
 )
 def test_a_reader_sees_the_fields_of_their_level(level: Access, hidden: set[str]) -> None:
-    shown = FIELDS.seen_by(level).of({"note": "n"}, lambda: Access.HOST)
+    shown = FIELDS.seen_by(level).of({"note": "n"}, Access.HOST)
     assert shown is not None
     assert shown.keys() == FIELDS.declared.keys() - hidden
-    assert FIELDS.seen_by(None).of({}, lambda: level) == {**shown} | ({"note": None} if "note" in shown else {})
+    assert FIELDS.seen_by(None).of({}, level) == {**shown} | ({"note": None} if "note" in shown else {})
 
 
 def test_a_change_of_an_answer_changes_neither_the_stored_value_nor_the_default() -> None:
     lists = UserFields.of(field("strings", default=["a"]), field("strings", "other"))
     stored: FieldValues = {"other": ["b"]}
     for _ in range(2):
-        shown: Any = lists.seen_by(Access.HOST).of(stored, lambda: Access.HOST)
+        shown: Any = lists.seen_by(Access.HOST).of(stored, Access.HOST)
         assert shown == {"it": ["a"], "other": ["b"]}
         shown["it"].append("x")
         shown["other"].append("x")
 
 
 def test_an_export_has_all_that_is_stored() -> None:
-    shown = FIELDS.in_export.of({"note": "n", "dropped": "kept"}, lambda: Access.USER)
+    shown = FIELDS.in_export.of({"note": "n", "dropped": "kept"}, Access.USER)
     assert shown is not None
     assert (shown["note"], shown["dropped"], shown["level"]) == ("n", "kept", 1)
-    misfit = FIELDS.in_export.of({"department": "gone", "level": "3", "tags": "a"}, lambda: Access.USER)
+    misfit = FIELDS.in_export.of({"department": "gone", "level": "3", "tags": "a"}, Access.USER)
     assert misfit is not None
     assert (misfit["department"], misfit["level"], misfit["tags"], misfit["note"]) == ("gone", "3", "a", None)
-    assert NO_FIELDS.in_export.of({"dropped": "kept"}, lambda: Access.USER) == {"dropped": "kept"}
-    assert NO_FIELDS.in_export.of({}, lambda: Access.USER) is None
+    assert NO_FIELDS.in_export.of({"dropped": "kept"}, Access.USER) == {"dropped": "kept"}
+    assert NO_FIELDS.in_export.of({}, Access.USER) is None
 
 
 @pytest.mark.parametrize(
