@@ -21,6 +21,7 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    tuple_,
     update,
 )
 
@@ -225,9 +226,10 @@ class SqlKnownClients:
         """Skips a row that another unit has locked; a later call deletes it."""
         c = known_clients.c
         old = select(c.user_id, c.client).where(c.seen_at < seen_before).order_by(c.seen_at).limit(limit)
-        old_cte = old.with_for_update(skip_locked=True).cte("old")
-        same = and_(c.user_id == old_cte.c.user_id, c.client == old_cte.c.client)
-        forgotten = delete(known_clients).where(select(old_cte.c.client).where(same).exists())
+        ended = old.with_for_update(skip_locked=True).cte("ended")
+        key = tuple_(c.user_id, c.client)
+        # With EXISTS, SQLite would read the whole table.
+        forgotten = delete(known_clients).where(key.in_(select(ended.c.user_id, ended.c.client)))
         return len(await self._connection.change(forgotten.returning(c.client)))
 
 
