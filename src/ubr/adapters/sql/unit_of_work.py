@@ -172,7 +172,7 @@ class SqlUnitOfWork:
             yield SqlRepositories(connection)
             await connection.commit()
 
-    # Units on a connection of the host open it in another way.
+    # A step of its own, because a `HostedUnitOfWork` opens a connection of the host here.
     def _opened(self, mode: Mode) -> AbstractAsyncContextManager[SqlConnection]:
         return SqlConnection.opened(self._engine, mode)
 

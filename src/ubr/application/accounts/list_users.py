@@ -92,7 +92,8 @@ class ListUsers(msgspec.Struct, frozen=True):
         which = UserFilter(prefix=prefix, role=role, status=command.status, sort=command.sort, terms=terms)
         searched = prefix is not None or role is not None or bool(terms)
         # A search takes several queries, which have to see the same users. One query needs no unit (ADR 55).
-        async with self.unit_of_work.read() if searched else self.unit_of_work.peek() as tx:
+        unit = self.unit_of_work.read() if searched else self.unit_of_work.peek()
+        async with unit as tx:
             if terms:
                 self._check_indexed(terms, await tx.users.indexes())
             found = await tx.users.search(which, after, limit + 1)
