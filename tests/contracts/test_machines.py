@@ -120,6 +120,22 @@ async def test_machines_are_paged_by_name_with_their_grants(uow: UnitOfWork) -> 
         ]
 
 
+async def test_a_page_goes_on_after_a_machine_that_is_gone(uow: UnitOfWork) -> None:
+    gone, successor = sorted([new_machine("alpha"), new_machine("alpha")], key=lambda machine: machine.id)
+    await store(uow, gone, new_machine("bravo"))
+    async with uow.begin(SYSTEM) as tx:
+        user = await tx.users.get(gone.id)
+        assert user is not None
+        await tx.users.remove(user)
+        await tx.commit()
+    await store(uow, successor)
+    async with uow.read() as tx:
+        found = await tx.machines.page(After("alpha", gone.id), 9)
+        assert [each.name for each in found] == ["alpha", "bravo"], "one that took the name is another machine"
+        found = await tx.machines.page(After("alpha", successor.id), 9)
+        assert [each.name for each in found] == ["bravo"]
+
+
 async def test_a_machine_is_no_other_administrator(uow: UnitOfWork) -> None:
     role, machine = new_role("admin", "*", id=ADMIN_ROLE_ID), new_machine()
     await put(uow, role)

@@ -55,7 +55,10 @@ def _page(*where: object) -> Statement:
 
 
 _FIRST_PAGE: Final = _page()
-_NEXT_PAGE: Final = _page(machines.c.name > bindparam("key", type_=machines.c.name.type))
+_NEXT_PAGE: Final = _page(
+    tuple_(machines.c.name, machines.c.user_id)
+    > tuple_(bindparam("key", type_=machines.c.name.type), bindparam("id", type_=machines.c.user_id.type))
+)
 _IN_PAGE: Final = slices(machines, users, user_roles)
 """The parts of its rows."""
 
@@ -74,7 +77,7 @@ class SqlMachines:
         if after is None:
             rows = await self._connection.rows(_FIRST_PAGE, {"limit": limit})
         else:
-            rows = await self._connection.rows(_NEXT_PAGE, {"limit": limit, "key": after.key})
+            rows = await self._connection.rows(_NEXT_PAGE, {"limit": limit, "key": after.key, "id": after.id})
         return [_machine(list(group)) for _, group in groupby(rows, key=itemgetter(0))]
 
     async def add(self, machine: Machine) -> None:
