@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 import httpx
+import msgspec
 import pytest
 
 from tests.contracts.kit import new_user
@@ -32,6 +33,7 @@ from ubr.adapters.memory.rate_limit_store import MemoryRateLimitStore
 from ubr.adapters.security.system import elapsed
 from ubr.application.accounts.create_admin import CreateAdminCommand
 from ubr.application.accounts.register_user import RegisterUserCommand
+from ubr.application.kernel.field_declarations import FieldRules
 from ubr.application.kernel.origin import Origin, calling_from
 from ubr.application.kernel.periodic import Watched, collecting_jobs, running_beside
 from ubr.application.ports.metrics import Load
@@ -522,11 +524,15 @@ def test_every_limit_and_every_quota_is_in_the_registry() -> None:
     assert {quota for quota, _, _ in LIMITS} | {"account"} == set(names_of(Quotas))
 
 
+class WithASearchableField(msgspec.Struct):
+    plan: Annotated[str, FieldRules(searchable=True)] = "free"
+
+
 async def test_every_background_job_and_its_steps_are_in_the_registry(tmp_path: Path) -> None:
     settings = sqlite_settings(tmp_path)
     await migrate(settings)
     with collecting_jobs() as jobs:
-        async with open_environment(settings) as environment:
+        async with open_environment(settings, user_fields=WithASearchableField) as environment:
             exporter = Exporter(
                 worker=WorkerMetrics(), access=LOCAL, environment=environment, jobs=jobs, elapsed=elapsed
             )

@@ -37,7 +37,7 @@ async def test_a_client_that_sends_no_cache_gets_no_earlier_answer(
     async def out_of_reach() -> None:
         raise StoreUnavailable
 
-    monkeypatch.setattr(keys, "recent", out_of_reach)
+    monkeypatch.setattr(keys, "ensure_recent", out_of_reach)
     for asked, status in (("max-age=0", 200), ("no-cache", 503), ("No-Store, NO-CACHE", 503)):
         answer = await service.client.get("/.well-known/jwks.json", headers={"cache-control": asked})
         assert answer.status_code == status
