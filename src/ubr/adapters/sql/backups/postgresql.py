@@ -39,8 +39,11 @@ _LEFT: Final = text(
     "SELECT datname FROM pg_database WHERE datname ~ '^ubr_verify_[0-9]{10,11}_[0-9a-f]{16}$'"
     " AND pg_has_role(datdba, 'MEMBER')"
     " AND split_part(datname, '_', 3)::bigint < extract(epoch FROM clock_timestamp()) - 600"
+    " AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE pg_stat_activity.datname = pg_database.datname)"
 )
-"""Rehearsals for which their process had ten minutes to connect."""
+"""Rehearsals for which their process had ten minutes to connect, and that have no connection: PostgreSQL would wait
+five seconds for the end of one.
+"""
 _MAJOR: Final = re.compile(r"pg_dump ([0-9]+)")
 
 
