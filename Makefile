@@ -11,7 +11,7 @@ TEST_WORKERS ?= 3
 PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal
 # A few long tests, which wait more, the longest first: each goes to the next free worker, together with those that share
 # a fixture of its module.
-SYSTEM_WORKERS ?= 4
+SYSTEM_WORKERS ?= 5
 PYTEST_SYSTEM := $(BIN)/python -m pytest -n $(SYSTEM_WORKERS) --dist loadgroup --no-loadscope-reorder
 PYTEST_LOWEST := $(VENV)-lowest/bin/python -m pytest -n $(TEST_WORKERS) --dist worksteal
 NO_BROWSER := --ignore-glob='*_in_a_browser.py' --ignore-glob='*_browser_example.py'
