@@ -56,7 +56,7 @@ class MemoryUsers:
             if (which.prefix is None or which.prefix.begins(user.email, user.full_name))
             and (which.status is None or user.status is which.status)
             and (role_id is None or role_id in user.roles_at(self._now))
-            and (not which.terms or _terms(user).found_by.issuperset(which.terms))
+            and (not which.terms or (user.terms or Terms()).found_by.issuperset(which.terms))
         )
         found = cut(rows, after, limit, newest=which.sort.startswith("-"))
         return Found([self._summary(user) for user in found])
@@ -97,11 +97,11 @@ class MemoryUsers:
         self._drafts.field_indexes.put(index.name, index)
 
     async def indexes(self) -> list[FieldIndex]:
-        names = {_terms(user).index for user in self._drafts.users if not user.is_machine}
+        names = {(user.terms or Terms()).index for user in self._drafts.users if not user.is_machine}
         return [self._drafts.field_indexes.get(name) or FieldIndex(name) for name in sorted(names)]
 
     async def indexed_under(self, name: str, limit: int) -> list[tuple[UserId, FieldValues]]:
-        found = (user for user in self._drafts.users if not user.is_machine and _terms(user).index == name)
+        found = (user for user in self._drafts.users if not user.is_machine and (user.terms or Terms()).index == name)
         return [(user.id, user.fields) for user in islice(found, limit)]
 
     async def remove(self, user: User) -> None:
@@ -193,10 +193,6 @@ class MemoryUsers:
     def _note(self, user: User) -> None:
         self._events += user.events
         user.events.clear()
-
-
-def _terms(user: User) -> Terms:
-    return Terms() if user.terms is None else user.terms
 
 
 class MemoryLinks:

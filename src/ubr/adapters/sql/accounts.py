@@ -6,24 +6,20 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import (
     ColumnElement,
-    Executable,
-    Integer,
-    Select,
     and_,
     bindparam,
     delete,
-    literal,
     or_,
     select,
-    text,
     tuple_,
     update,
 )
 
+from ubr.adapters.sql import field_indexes
 from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.rows import (
     grant_from_row,
@@ -37,13 +33,12 @@ from ubr.adapters.sql.rows import (
     user_from_row,
     user_to_row,
 )
-from ubr.adapters.sql.statements import Locking, Parameters, Row, Statement, among, inserting, updating, upserting
+from ubr.adapters.sql.statements import Locking, Parameters, Row, Statement, among, inserting, updating
 from ubr.adapters.sql.tables import (
     Timestamp,
     links,
     reserved_emails,
     roles,
-    user_field_indexes,
     user_field_values,
     user_roles,
     users,
@@ -93,44 +88,7 @@ _ADD_TERMS: Final = inserting(user_field_values)
 _REMOVE_TERMS: Final = Statement(
     lambda dialect: delete(user_field_values).where(among(dialect, user_field_values.c.user_id, "user_ids"))
 )
-_SET_INDEX: Final = Statement(
-    lambda dialect: (
-        update(users).where(among(dialect, users.c.id, "user_ids")).values(field_index=bindparam("field_index"))
-    )
-)
 _FIELDS: Final = select(users.c.id, users.c.fields).where(users.c.kind == UserKind.PERSON.value).order_by(users.c.id)
-
-
-def _declaring(dialect: str) -> Executable:
-    row = {"name": bindparam("name"), "forms": bindparam("forms", type_=user_field_indexes.c.forms.type)}
-    statement: Executable = upserting(dialect, user_field_indexes).values(row).on_conflict_do_nothing()
-    return statement
-
-
-def _indexes() -> Select[Any]:
-    """From each name that persons have to the next: one look into the index for each, however many persons there are.
-
-    The planner knows only from a literal that `kind` has the value of the partial index.
-    """
-    own = users.c.field_index
-    least = select(own).where(text("users.kind = 'person'")).order_by(own).limit(1)
-    walk = select(least.where(own >= literal("")).scalar_subquery().label("name")).cte("walk", recursive=True)
-    further = least.where(own > walk.c.name).correlate(walk).scalar_subquery()
-    walk = walk.union_all(select(further).where(walk.c.name.is_not(None)))
-    kept = user_field_indexes.c
-    found = select(walk.c.name, kept.forms).outerjoin_from(walk, user_field_indexes, kept.name == walk.c.name)
-    return found.where(walk.c.name.is_not(None)).order_by(walk.c.name)
-
-
-_DECLARE: Final = Statement(_declaring)
-_INDEXES: Final = Statement(_indexes())
-_UNDER: Final = (
-    select(users.c.id, users.c.fields)
-    .where(text("users.kind = 'person'"), users.c.field_index == bindparam("name"))
-    .limit(bindparam("limit", type_=Integer))
-)
-_INDEXED_UNDER: Final = Statement(_UNDER)
-_INDEXED_UNDER_LOCKED: Final = Statement(_UNDER.with_for_update(key_share=True, skip_locked=True))
 _REMOVE: Final = Statement(delete(users).where(users.c.id == bindparam("id")))
 _RESERVED: Final = Statement(
     select(reserved_emails.c.email_key).where(
@@ -228,7 +186,7 @@ class SqlUsers:
         return summaries_from_rows(rows) if self._connection.dialect == "sqlite" else summaries_from_json(rows[0][0])
 
     async def add(self, user: User) -> None:
-        terms = Terms() if user.terms is None else user.terms
+        terms = user.terms or Terms()
         await self._connection.write(_ADD, {**user_to_row(user), "field_index": terms.index})
         await self._check_reserved(user)
         await self._write_grants(user, {})
@@ -267,16 +225,16 @@ class SqlUsers:
         await self._replace_terms(terms)
         for name in sorted({made.index for made in terms.values()}):
             these = [user_id for user_id, made in terms.items() if made.index == name]
-            await self._connection.write(_SET_INDEX, {"user_ids": these, "field_index": name})
+            await self._connection.write(field_indexes.SET_INDEX, {"user_ids": these, "field_index": name})
 
     async def declare_index(self, index: FieldIndex) -> None:
-        await self._connection.write(_DECLARE, {"name": index.name, "forms": dict(index.forms)})
+        await self._connection.write(field_indexes.DECLARE, {"name": index.name, "forms": dict(index.forms)})
 
     async def indexes(self) -> list[FieldIndex]:
-        return [FieldIndex(name, forms or {}) for name, forms in await self._connection.rows(_INDEXES)]
+        return [FieldIndex(name, forms or {}) for name, forms in await self._connection.rows(field_indexes.INDEXES)]
 
     async def indexed_under(self, name: str, limit: int) -> list[tuple[UserId, FieldValues]]:
-        statement = _INDEXED_UNDER_LOCKED if self._connection.locking else _INDEXED_UNDER
+        statement = field_indexes.INDEXED_UNDER_LOCKED if self._connection.locking else field_indexes.INDEXED_UNDER
         rows = await self._connection.rows(statement, {"name": name, "limit": limit})
         return [(UserId(row[0]), row[1] or NO_VALUES) for row in rows]
 

@@ -4,6 +4,7 @@ from typing import Annotated, Final
 
 import msgspec
 
+from ubr.application.accounts.field_index import declare, index
 from ubr.application.kernel.command import Result
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.fields import example
@@ -42,9 +43,7 @@ class IndexUserFields(msgspec.Struct, frozen=True):
     async def __call__(self, *, actor: Actor | System) -> IndexedFieldsResult:
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may index fields")
-        if self.user_fields.index.name:
-            async with self.unit_of_work.autocommit() as repositories:
-                await repositories.users.declare_index(self.user_fields.index)
+        await declare(self.unit_of_work, self.user_fields)
         users, last = 0, await self._batch(None)
         while last is not None:
             count, user_id = last
@@ -59,6 +58,6 @@ class IndexUserFields(msgspec.Struct, frozen=True):
             found = await tx.users.field_values(after, BATCH)
             if not found:
                 return None
-            await tx.users.index({user_id: self.user_fields.terms(values) for user_id, values in found})
+            await index(tx, self.user_fields, found)
             await tx.commit()
         return len(found), found[-1][0]

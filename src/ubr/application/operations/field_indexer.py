@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from ubr.application.accounts.field_index import declare, index
 from ubr.application.kernel.periodic import running_beside
 from ubr.application.kernel.resting import resting
 from ubr.application.kernel.retry import retry_on_conflict
@@ -57,16 +58,12 @@ class FieldIndexer:
     _state: _State = field(default_factory=_State, init=False, repr=False)
 
     async def declare(self) -> None:
-        """Store the declaration, so that other processes know what users are found by whom this one writes.
-
-        Errors: `StoreUnavailable`.
-        """
-        index = self.user_fields.index
-        if not index.name:
+        """Store the declaration, and warn if users are missing. Errors: `StoreUnavailable`."""
+        declared = self.user_fields.index
+        if not declared.name:
             return
-        async with self.unit_of_work.autocommit() as repositories:
-            await repositories.users.declare_index(index)
-        if lacking := index.lacking(await self._indexes()):
+        await declare(self.unit_of_work, self.user_fields)
+        if lacking := declared.lacking(await self._indexes()):
             _log.warning("Not every user is indexed by %s yet: a search by it is refused", ", ".join(lacking))
 
     @asynccontextmanager
@@ -80,9 +77,9 @@ class FieldIndexer:
 
     async def __call__(self) -> None:
         """Errors: `StoreUnavailable`."""
-        index, began = self.user_fields.index, self.elapsed()
+        declared, began = self.user_fields.index, self.elapsed()
         while self.leader.leads and self.elapsed() - began < _ROUND:
-            others = [other for other in await self._indexes() if index.lacking([other])]
+            others = [other for other in await self._indexes() if declared.lacking([other])]
             if not others:
                 if self._state.indexed:
                     _log.warning("Every user is indexed by the searchable fields now: %d were not", self._state.indexed)
@@ -101,7 +98,7 @@ class FieldIndexer:
         async with self.unit_of_work.begin(None) as tx:
             found = await tx.users.indexed_under(name, BATCH)
             if found:
-                await tx.users.index({user_id: self.user_fields.terms(values) for user_id, values in found})
+                await index(tx, self.user_fields, found)
                 await tx.commit()
         return len(found)
 
